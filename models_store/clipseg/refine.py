@@ -1,0 +1,66 @@
+"""Upsampling of CLIPSeg's decoder grid with the stem's finer maps.
+
+CLIPSeg turns its 64-channel grid into logits by one transposed convolution at the patch
+size, which cannot draw anything thinner than it has learned to stamp. Here each finer map
+of the stem is modulated by the phrase (FiLM) and added on the way up, so that nuclei and
+vessels keep their outline.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PhraseLateral(nn.Module):
+    """One finer map, projected and modulated by the conditional embedding."""
+
+    def __init__(self, inputs: int, outputs: int, cond: int):
+        super().__init__()
+        self.project = nn.Conv2d(inputs, outputs, 1)
+        self.film = nn.Linear(cond, 2 * outputs)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        scale, shift = self.film(cond)[..., None, None].chunk(2, dim=1)
+        return self.project(x) * (1 + scale) + shift
+
+
+class FineUpsampler(nn.Module):
+    """Decoder grid and finer maps to logits.
+
+    Args:
+        grid_channels: Channels of the decoder grid.
+        fine_channels: Channels of the finer maps, fine to coarse.
+        widths: Working channels at each of those strides, fine to coarse.
+        cond: Width of the conditional embedding.
+    """
+
+    def __init__(
+        self, *, grid_channels: int, fine_channels: tuple[int, ...], widths: tuple[int, ...], cond: int
+    ):
+        super().__init__()
+        self.laterals = nn.ModuleList(
+            PhraseLateral(c, w, cond) for c, w in zip(fine_channels, widths, strict=True)
+        )
+        coarser = (*widths[1:], grid_channels)
+        self.narrow = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(coarser, widths, strict=True))
+        self.smooth = nn.ModuleList(nn.Conv2d(w, w, 3, padding=1) for w in widths)
+        self.logit = nn.Conv2d(widths[0], 1, 3, padding=1)
+
+    def forward(self, grid: Tensor, fine: tuple[Tensor, ...], cond: Tensor) -> Tensor:
+        """Draw the mask.
+
+        Args:
+            grid: [B, grid_channels, gh, gw].
+            fine: Maps of the stem, fine to coarse.
+            cond: [B, cond].
+
+        Returns:
+            Logits [B, 1, H, W] at the image's size (twice the finest map's).
+        """
+        x = grid
+        for level in reversed(range(len(fine))):
+            x = F.interpolate(self.narrow[level](x), size=fine[level].shape[-2:], mode="bilinear")
+            x = F.relu(x + self.laterals[level](fine[level], cond))
+            x = x + F.relu(self.smooth[level](x))
+        return F.interpolate(self.logit(x), scale_factor=2.0, mode="bilinear")

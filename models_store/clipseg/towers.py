@@ -1,0 +1,148 @@
+"""The two encoders of CLIPSeg, run layer by layer so that prompts can enter.
+
+Composed from transformers' submodules, never from its top-level forward, which runs both
+encoders under ``no_grad``. The rules of insertion are those of the benchmark (CoOp: Zhou et
+al., 2022; deep text prompts: Khattak et al., MaPLe, 2023; VPT: Jia et al., 2022).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import CLIPSegForImageSegmentation
+
+from models_store.clipseg.stem import HybridStem
+from models_store.vlsm import ImageFeatures, TextFeatures, Tokens
+
+
+def per_depth(prompts: Tensor | None, rows: int) -> list[Tensor]:
+    """Split prompts [D, n, d] or [B, D, n, d] into D tensors [B, n, d]."""
+    if prompts is None:
+        return []
+    if prompts.ndim == 3:
+        prompts = prompts.expand(rows, *prompts.shape)
+    if prompts.ndim != 4 or prompts.shape[0] != rows:
+        raise ValueError(
+            f"prompts of shape {tuple(prompts.shape)} do not fit {rows} rows; "
+            "expected [depth, n, width] or [rows, depth, n, width]"
+        )
+    return list(prompts.unbind(1))
+
+
+def fit_positions(tokens: Tokens, prompts: int, positions: int) -> Tokens:
+    """Cut token columns so that they and the prompts fit, keeping the last column.
+
+    The last column closes the sentence, so it stays; what goes are the words before it.
+    """
+    room = positions - prompts
+    if tokens.ids.shape[1] <= room:
+        return tokens
+    ids = torch.cat([tokens.ids[:, : room - 1], tokens.ids[:, -1:]], dim=1)
+    return Tokens(ids, tokens.mask[:, :room])
+
+
+def first_eos(ids: Tensor, eos: int) -> Tensor:
+    """Index [B] of each row's first EOS; configurations that say ``eos = 2`` mean the largest id."""
+    if eos == 2:
+        return ids.argmax(dim=-1)
+    return (ids == eos).int().argmax(dim=-1)
+
+
+def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Causal and padding mask [B, 1, L, L] to be added to attention scores."""
+    length = mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+    allowed = causal & mask.bool()[:, None, None, :]
+    return torch.zeros(allowed.shape, dtype=dtype, device=mask.device).masked_fill(
+        ~allowed, torch.finfo(dtype).min
+    )
+
+
+def encode_text(
+    network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: Tensor | None
+) -> TextFeatures:
+    """Encode phrases, with prompts P_0..P_{D-1} right after BOS.
+
+    P_0 receives position embeddings like any word and moves the words right by n; P_k replaces
+    the hidden state at those positions before layer k+1, raw.
+
+    Args:
+        network: The frozen network.
+        tokens: ids and mask [B, L].
+        prompts: [D, n, d_t], [B, D, n, d_t] or None.
+    """
+    tower, text_config = network.clip.text_model, network.config.text_config
+    levels = per_depth(prompts, len(tokens))
+    n = levels[0].shape[1] if levels else 0
+    positions = text_config.max_position_embeddings
+    eos = first_eos(tokens.ids, text_config.eos_token_id)
+    kept = fit_positions(tokens, n, positions)
+
+    words = tower.embeddings.token_embedding(kept.ids)
+    mask = kept.mask
+    if levels:
+        words = torch.cat([words[:, :1], levels[0].to(words.dtype), words[:, 1:]], dim=1)
+        mask = torch.cat([mask.new_ones(len(tokens), n), tokens.mask], dim=1)[:, : words.shape[1]]
+    hidden = tower.embeddings(inputs_embeds=words)
+    bias = attention_bias(mask, hidden.dtype)
+    for index, layer in enumerate(tower.encoder.layers):
+        if 0 < index < len(levels):
+            hidden = torch.cat([hidden[:, :1], levels[index].to(hidden.dtype), hidden[:, 1 + n :]], dim=1)
+        hidden = layer(hidden, attention_mask=bias)
+    hidden = tower.final_layer_norm(hidden)
+    at = (eos + n).clamp(max=positions - 1)
+    pooled = hidden[torch.arange(len(tokens), device=hidden.device), at]
+    return TextFeatures(network.clip.text_projection(pooled))
+
+
+def embed_pixels(
+    network: CLIPSegForImageSegmentation, pixels: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[int, int]]:
+    """Class token, patches and positions [B, 1 + gh*gw, d_v]; finer maps; the grid's shape."""
+    embeddings = network.clip.vision_model.embeddings
+    if isinstance(embeddings.patch_embedding, HybridStem):
+        patches, fine = embeddings.patch_embedding(pixels)
+    else:
+        patches, fine = embeddings.patch_embedding(pixels), ()
+    grid = (patches.shape[2], patches.shape[3])
+    tokens = torch.cat(
+        [
+            embeddings.class_embedding.expand(pixels.shape[0], 1, -1).to(patches.dtype),
+            patches.flatten(2).transpose(1, 2),
+        ],
+        dim=1,
+    )
+    position = embeddings.interpolate_pos_encoding(tokens, *pixels.shape[-2:])
+    return tokens + position, fine, grid
+
+
+def encode_image(
+    network: CLIPSegForImageSegmentation, pixels: Tensor, prompts: Tensor | None
+) -> ImageFeatures:
+    """Encode images, with prompts V_0..V_{D-1} as the last n tokens.
+
+    V_0 is appended without a position and passes through the pre-LayerNorm; V_k replaces the
+    last n tokens before layer k+1. Features are taken after that replacement, and layers the
+    decoder never reads are not run.
+
+    Args:
+        network: The frozen network.
+        pixels: Normalised [B, 3, H, W].
+        prompts: [D, n, d_v], [B, D, n, d_v] or None.
+    """
+    tower = network.clip.vision_model
+    hidden, fine, grid = embed_pixels(network, pixels)
+    levels = per_depth(prompts, pixels.shape[0])
+    n = levels[0].shape[1] if levels else 0
+    if levels:
+        hidden = torch.cat([hidden, levels[0].to(hidden.dtype)], dim=1)
+    hidden = tower.pre_layrnorm(hidden)
+    wanted = set(network.extract_layers)
+    activations = []
+    for index, layer in enumerate(tower.encoder.layers[: max(wanted) + 1]):
+        hidden = layer(hidden, attention_mask=None)
+        if index + 1 < len(levels):
+            hidden = torch.cat([hidden[:, : hidden.shape[1] - n], levels[index + 1].to(hidden.dtype)], dim=1)
+        if index in wanted:
+            activations.append(hidden)
+    return ImageFeatures(tuple(activations), fine, grid, n)

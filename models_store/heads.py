@@ -1,0 +1,56 @@
+"""The additive head: a second, learned way from the decoder grid to logits."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models_store.vlsm import Decoded
+
+KERNEL = 5
+
+
+class HeadMode(StrEnum):
+    """What is done with the head's logits h and the model's own."""
+
+    NONE = "none"
+    """The model's own logits; there is no head."""
+    ADD = "add"
+    """own + h."""
+    MIX = "mix"
+    """(1 - r) * own + r * h with a learned ratio r."""
+
+
+class AdditiveHead(nn.Module):
+    """Bilinear upsampling of the decoder grid, then a 5x5 convolution to one channel.
+
+    Source: TuneVLSeg's "new last layer" for CLIPSeg (1,601 parameters, and the ratio where mixed).
+
+    Args:
+        channels: Channels of the decoder grid.
+        mode: ``ADD`` or ``MIX``.
+    """
+
+    def __init__(self, channels: int, mode: HeadMode):
+        super().__init__()
+        if mode is HeadMode.NONE:
+            raise ValueError("a head of mode 'none' is no head; use None")
+        self.mode = mode
+        self.conv = nn.Conv2d(channels, 1, KERNEL, padding="same", padding_mode="replicate")
+        self.ratio = nn.Parameter(torch.tensor(0.5)) if mode is HeadMode.MIX else None
+
+    def forward(self, decoded: Decoded) -> Tensor:
+        """Logits [B, 1, H, W] from the grid and the model's own logits."""
+        grid = F.interpolate(decoded.grid, size=decoded.logits.shape[-2:], mode="bilinear")
+        own, new = decoded.logits, self.conv(grid)
+        if self.ratio is None:
+            return own + new
+        return (1 - self.ratio) * own + self.ratio * new
+
+
+def make_head(channels: int, mode: HeadMode) -> AdditiveHead | None:
+    """A fresh head, or None for mode ``none``."""
+    return None if mode is HeadMode.NONE else AdditiveHead(channels, mode)

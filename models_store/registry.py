@@ -1,0 +1,264 @@
+"""The registry: versions, aliases and their history, as plain files.
+
+    <root>/<dataset>/versions/v0001/   an immutable checkpoint folder
+    <root>/<dataset>/aliases.json      which version each alias means, replaced atomically
+    <root>/<dataset>/history.jsonl     who moved which alias when, why, from where to where
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models_store.checkpoints import Checkpoint, NewCheckpoint, read_checkpoint, write_checkpoint
+from models_store.errors import BadInputError, DamagedError, UnknownNameError
+from models_store.files import append_line, folder_aside, locked, replace_file, sync_folder
+
+DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+VERSION_NAME = re.compile(r"v\d{4,}")
+CHAMPION, CANDIDATE = "champion", "candidate"
+ALIASES = (CHAMPION, CANDIDATE)
+
+
+class AliasMove(BaseModel):
+    """One line of the history."""
+
+    model_config = ConfigDict(frozen=True)
+
+    alias: str
+    kind: Literal["move", "rollback"]
+    previous: str | None
+    version: str
+    author: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A version of a dataset, written ``dataset/v0001``."""
+
+    dataset: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.version}"
+
+
+class Registry:
+    """Checkpoints under one folder, shared by any number of processes.
+
+    Args:
+        root: The folder; made when the first version is published.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    # Reading
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets that have a version."""
+        if not self.root.is_dir():
+            return []
+        folders = (p for p in self.root.iterdir() if DATASET_NAME.fullmatch(p.name) and p.is_dir())
+        return sorted(p.name for p in folders if self._versions(p))
+
+    def versions(self, dataset: str) -> list[str]:
+        """Versions of a dataset, oldest first."""
+        return self._versions(self._folder(dataset))
+
+    def folder(self, reference: Reference) -> Path:
+        """Folder of a version.
+
+        Raises:
+            UnknownNameError: There is no such dataset or version; the message lists what there is.
+        """
+        have = self.versions(reference.dataset)
+        if reference.version not in have:
+            raise UnknownNameError(
+                f"dataset {reference.dataset!r} has no version {reference.version!r}; it has {_listing(have)}"
+            )
+        return self._folder(reference.dataset) / "versions" / reference.version
+
+    def read(self, reference: Reference) -> Checkpoint:
+        """Read and verify a version."""
+        return read_checkpoint(self.folder(reference))
+
+    def aliases(self, dataset: str) -> dict[str, str]:
+        """Aliases of a dataset and the versions they mean."""
+        path = self._folder(dataset) / "aliases.json"
+        try:
+            aliases: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DamagedError(f"{path} is not valid JSON: {error}") from error
+        return aliases
+
+    def history(self, dataset: str) -> list[AliasMove]:
+        """Every move of every alias, oldest first; a line cut short by a crash is left out."""
+        path = self._folder(dataset) / "history.jsonl"
+        if not path.is_file():
+            return []
+        moves = []
+        for line in path.read_bytes().splitlines():
+            try:
+                moves.append(AliasMove.model_validate_json(line))
+            except ValidationError:
+                continue
+        return moves
+
+    def resolve(self, text: str) -> Reference:
+        """Turn ``dataset``, ``dataset@alias`` or ``dataset/version`` into a version.
+
+        A bare dataset means its champion.
+
+        Raises:
+            UnknownNameError: The dataset, alias or version is not there.
+            BadInputError: The text is none of the three forms.
+        """
+        match = re.fullmatch(r"([^/@]+)(?:/([^/@]+)|@([^/@]+))?", text)
+        if match is None:
+            raise BadInputError(
+                f"{text!r} is not a checkpoint; write dataset, dataset@alias or dataset/version"
+            )
+        dataset, version, alias = match.groups()
+        if version is None:
+            alias = alias or CHAMPION
+            aliases = self.aliases(dataset)
+            if alias not in aliases:
+                raise UnknownNameError(
+                    f"dataset {dataset!r} has no alias {alias!r}; it has {_listing(sorted(aliases))}"
+                )
+            version = aliases[alias]
+        reference = Reference(dataset, version)
+        self.folder(reference)
+        return reference
+
+    # Writing
+
+    def publish(self, dataset: str, new: NewCheckpoint) -> Reference:
+        """Write a new version, whole or not at all, and return it.
+
+        Raises:
+            BadInputError: The dataset's name is not acceptable.
+        """
+        check_dataset_name(dataset)
+        folder = self.root / dataset
+        versions = folder / "versions"
+        versions.mkdir(parents=True, exist_ok=True)
+        with folder_aside(folder) as aside:
+            # mkdtemp makes it private; the registry may be a volume shared with other users.
+            aside.chmod(0o755)
+            write_checkpoint(aside, new)
+            with locked(folder):
+                last = self._versions(folder)[-1:]
+                version = f"v{int(last[0][1:]) + 1 if last else 1:04d}"
+                os.rename(aside, versions / version)
+                sync_folder(versions)
+        return Reference(dataset, version)
+
+    def move_alias(self, reference: Reference, alias: str, *, author: str, reason: str) -> AliasMove:
+        """Let an alias mean a version.
+
+        The history is written first, so that no move is without its record.
+
+        Raises:
+            UnknownNameError: The version is not there.
+            BadInputError: The alias is not one of the known ones.
+            DamagedError: The version does not verify.
+        """
+        check_alias(alias)
+        self.read(reference)
+        folder = self._folder(reference.dataset)
+        with locked(folder):
+            return self._set_alias(folder, reference, alias, "move", author, reason)
+
+    def rollback(self, dataset: str, alias: str, *, author: str, reason: str) -> AliasMove:
+        """Let an alias mean what it meant before its last move; again goes back further.
+
+        Raises:
+            BadInputError: There is nothing to go back to.
+        """
+        check_alias(alias)
+        folder = self._folder(dataset)
+        with locked(folder):
+            trail: list[str] = []
+            for move in (m for m in self.history(dataset) if m.alias == alias):
+                if move.kind == "rollback":
+                    trail.pop()
+                else:
+                    trail.append(move.version)
+            if trail and trail[-1] != self.aliases(dataset).get(alias):
+                # A crash came between the record of the last move and the move itself.
+                trail.pop()
+            if len(trail) < 2:
+                raise BadInputError(f"alias {alias!r} of {dataset!r} has no earlier version to go back to")
+            reference = Reference(dataset, trail[-2])
+            self.read(reference)
+            return self._set_alias(folder, reference, alias, "rollback", author, reason)
+
+    def _set_alias(
+        self,
+        folder: Path,
+        reference: Reference,
+        alias: str,
+        kind: Literal["move", "rollback"],
+        author: str,
+        reason: str,
+    ) -> AliasMove:
+        aliases = self.aliases(reference.dataset)
+        move = AliasMove(
+            alias=alias,
+            kind=kind,
+            previous=aliases.get(alias),
+            version=reference.version,
+            author=author,
+            reason=reason,
+            at=datetime.now(UTC),
+        )
+        append_line(folder / "history.jsonl", move.model_dump_json())
+        content = json.dumps(aliases | {alias: reference.version}, indent=2, sort_keys=True) + "\n"
+        replace_file(folder / "aliases.json", content.encode())
+        return move
+
+    def _folder(self, dataset: str) -> Path:
+        if not DATASET_NAME.fullmatch(dataset) or not (self.root / dataset).is_dir():
+            raise UnknownNameError(f"no dataset {dataset!r}; there are {_listing(self.datasets())}")
+        return self.root / dataset
+
+    @staticmethod
+    def _versions(folder: Path) -> list[str]:
+        versions = folder / "versions"
+        if not versions.is_dir():
+            return []
+        found = (p.name for p in versions.iterdir() if VERSION_NAME.fullmatch(p.name))
+        return sorted(found, key=lambda name: int(name[1:]))
+
+
+def check_dataset_name(name: str) -> None:
+    """Raise BadInputError unless the name can be a folder's name everywhere."""
+    if not DATASET_NAME.fullmatch(name):
+        raise BadInputError(
+            f"dataset name {name!r} is not acceptable; use 1 to 64 of a-z, 0-9, '-' and '_', "
+            "starting with a letter or digit"
+        )
+
+
+def check_alias(alias: str) -> None:
+    """Raise BadInputError unless the alias is a known one."""
+    if alias not in ALIASES:
+        raise BadInputError(f"no alias {alias!r}; there are {_listing(ALIASES)}")
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (" ..." if len(names) > 20 else "") or "none"

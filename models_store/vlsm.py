@@ -1,0 +1,151 @@
+"""The contract every frozen vision-language segmentation model (VLSM) meets.
+
+Three steps, each a pure function of its inputs, so that the results can be cached,
+batched and shared between requests:
+
+    encode_image(pixels, visual_prompts) -> ImageFeatures
+    encode_text(tokens, text_prompts)    -> TextFeatures
+    decode(image, text)                  -> Decoded (grid features and logits)
+
+Prompts are plain tensors. Who learned them, and how, is not the model's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class VLSMSpec:
+    """Sizes and identity of a frozen model.
+
+    Attributes:
+        name: The name it was asked for by (``clipseg-tiny-med``, a hub id or a folder's name).
+        family: ``clipseg``; later families add theirs.
+        digest: SHA-256 of the weights file, hexadecimal.
+        image_size: Side in pixels of the square the model sees.
+        patch_size: Stride of the decoder grid in pixels.
+        text_width, text_layers, text_positions: Text tower; positions include BOS and EOS.
+        vision_width: Width of the vision tower.
+        vision_layers: Layers of the vision tower.
+        last_vision_layer: The deepest layer the decoder reads, counted from 1. Visual prompts
+            beyond it can change nothing.
+        projection_dim: Width of the conditional embedding.
+        grid_channels: Channels of the decoder grid, which heads read.
+        mean, std: Normalisation of pixels in 0..1, per channel.
+    """
+
+    name: str
+    family: str
+    digest: str
+    image_size: int
+    patch_size: int
+    text_width: int
+    text_layers: int
+    text_positions: int
+    vision_width: int
+    vision_layers: int
+    last_vision_layer: int
+    projection_dim: int
+    grid_channels: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def max_depth(self) -> int:
+        """Deepest prompt depth any strategy may ask for."""
+        return min(self.text_layers, self.vision_layers)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What a checkpoint records about how pixels were prepared."""
+        fields = asdict(self)
+        return {key: fields[key] for key in ("image_size", "mean", "std")}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised phrases: ``ids`` [B, L] int64 and ``mask`` [B, L], 1 where the token is real."""
+
+    ids: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    def to(self, device: torch.device) -> Tokens:
+        return Tokens(self.ids.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the decoder needs of an image.
+
+    Attributes:
+        activations: One [B, 1 + gh*gw + n, d_v] per extracted layer, shallow first.
+        fine: Maps of a convolutional stem at finer strides, fine to coarse; empty without one.
+        grid: Rows and columns (gh, gw) of the patch grid.
+        prompts: Number n of visual prompt tokens at the end of each activation.
+    """
+
+    activations: tuple[Tensor, ...]
+    fine: tuple[Tensor, ...]
+    grid: tuple[int, int]
+    prompts: int
+
+    def __len__(self) -> int:
+        return self.activations[0].shape[0]
+
+    def expand(self, rows: int) -> ImageFeatures:
+        """The features of one image, viewed as a batch of ``rows`` without copying."""
+
+        def widen(x: Tensor) -> Tensor:
+            return x.expand(rows, *x.shape[1:])
+
+        return ImageFeatures(
+            tuple(map(widen, self.activations)), tuple(map(widen, self.fine)), self.grid, self.prompts
+        )
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """The conditional embedding [B, projection_dim] that the decoder is modulated by."""
+
+    cond: Tensor
+
+    def __len__(self) -> int:
+        return self.cond.shape[0]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Output of the decoder: ``grid`` [B, C, gh, gw] and the model's own ``logits`` [B, 1, H, W]."""
+
+    grid: Tensor
+    logits: Tensor
+
+
+@runtime_checkable
+class FrozenVLSM(Protocol):
+    """A frozen segmentation model. Implementations hold no state between calls."""
+
+    spec: VLSMSpec
+
+    def tokenize(self, phrases: list[str], prompt_tokens: int = 0) -> Tokens:
+        """Tokenise phrases, leaving room for ``prompt_tokens`` inserted prompt positions."""
+
+    def embed_phrase(self, phrase: str) -> Tensor:
+        """Token embeddings [n, d_t] of a phrase without BOS, EOS and positions."""
+
+    def encode_image(self, pixels: Tensor, visual_prompts: Tensor | None = None) -> ImageFeatures:
+        """Encode normalised pixels [B, 3, H, W] with prompts [D, n, d_v] or [B, D, n, d_v]."""
+
+    def encode_text(self, tokens: Tokens, text_prompts: Tensor | None = None) -> TextFeatures:
+        """Encode tokens with prompts [D, n, d_t] or [B, D, n, d_t]."""
+
+    def decode(self, image: ImageFeatures, text: TextFeatures) -> Decoded:
+        """Logits for every row; image and text have the same number of rows."""

@@ -1,0 +1,1 @@
+"""The command line ``tunevlseg``: the one place where all rooms meet."""

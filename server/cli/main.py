@@ -1,0 +1,35 @@
+"""Entry point of ``tunevlseg``: commands, and how errors leave."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from models_store.errors import StudioError
+from server.cli import checkpoints, evaluate, pretrain, segment, serve, tune
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="tunevlseg",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Type a phrase, see the mask, tune a prompt checkpoint. For research use only: not a medical device.",
+)
+app.command()(serve.serve)
+app.command()(segment.segment)
+app.command()(tune.tune)
+app.command()(evaluate.evaluate)
+app.command()(pretrain.pretrain)
+app.add_typer(checkpoints.app, name="checkpoints")
+
+
+def main() -> None:
+    """Run a command; an error the user can act on is one line and exit code 2."""
+    try:
+        app()
+    except StudioError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(BAD_INPUT)

@@ -1,0 +1,1 @@
+"""Labelled data: reading, checking and preparing it."""

@@ -1,0 +1,154 @@
+"""The pretraining loop: seeded, resumable, on CPU or GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
+
+from models_store.clipseg.decoder import decode
+from models_store.clipseg.stem import HybridStem
+from models_store.clipseg.towers import encode_image, encode_text
+from models_store.vlsm import Tokens
+from trainer.losses import bce_dice
+from trainer.pretrain.batches import Batch, BatchSource
+from trainer.pretrain.recipe import Recipe
+
+SAVE_EVERY = 100
+Progress = Callable[[int, float], None]
+
+
+def parameter_groups(network: CLIPSegForImageSegmentation, recipe: Recipe) -> list[dict[str, Any]]:
+    """Stem and the rest at their own rates; decay on matrices only."""
+    schedule = recipe.schedule
+    stem = network.clip.vision_model.embeddings.patch_embedding
+    assert isinstance(stem, HybridStem)
+    trunk = {id(p) for name, p in stem.named_parameters() if not name.startswith("project")}
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for parameter in network.parameters():
+        groups.setdefault((id(parameter) in trunk, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": schedule.stem_rate if in_trunk else schedule.rate,
+            "peak": schedule.stem_rate if in_trunk else schedule.rate,
+            "weight_decay": schedule.weight_decay if decays else 0.0,
+        }
+        for (in_trunk, decays), parameters in groups.items()
+    ]
+
+
+class PretrainRun:
+    """A run in a folder: continues where its last saved step was.
+
+    Args:
+        recipe: The recipe.
+        network: Where to start from; a saved state replaces its weights.
+        tokenizer: The vocabulary the text tower reads.
+        source: Where batches come from.
+        folder: State and log live here.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        network: CLIPSegForImageSegmentation,
+        tokenizer: CLIPTokenizer,
+        source: BatchSource,
+        folder: Path,
+        device: torch.device,
+    ):
+        self.recipe, self.source, self.tokenizer = recipe, source, tokenizer
+        self.folder, self.device, self.step = folder, device, 0
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))
+        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        spec = recipe.network
+        self._mean = torch.tensor(spec["mean"], device=device)[:, None, None]
+        self._std = torch.tensor(spec["std"], device=device)[:, None, None]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._restore()
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / "state.pt"
+
+    def _restore(self) -> None:
+        if not self._state_path.is_file():
+            return
+        state = torch.load(self._state_path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def save(self) -> None:
+        """Write the whole state aside, then put it in place."""
+        aside = self._state_path.with_suffix(".tmp")
+        with aside.open("wb") as out:
+            torch.save(
+                {
+                    "network": self.network.state_dict(),
+                    "average": self.average,
+                    "optimizer": self.optimizer.state_dict(),
+                    "step": self.step,
+                },
+                out,
+            )
+            out.flush()
+            os.fsync(out.fileno())
+        aside.replace(self._state_path)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of one batch."""
+        pixels = batch.pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
+        pixels = (pixels - self._mean) / self._std
+        encoded = self.tokenizer(batch.phrases, padding=True, return_tensors="pt")
+        tokens = Tokens(encoded["input_ids"], encoded["attention_mask"]).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            image = encode_image(self.network, pixels, None)
+            decoded = decode(self.network, image, encode_text(self.network, tokens, None))
+        return bce_dice(decoded.logits[:, 0].float(), batch.target.to(self.device))
+
+    def _update(self, batch: Batch) -> float:
+        schedule = self.recipe.schedule
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * schedule.factor(self.step)
+        loss = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), schedule.clip)
+        self.optimizer.step()
+        keep = min(schedule.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - keep)
+        return float(loss.detach())
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Train to the recipe's last step, saving every hundred."""
+        self.network.train()
+        log = self.folder / "log.jsonl"
+        started = time.monotonic()
+        for step, batch in self.source.stream(self.step, self.recipe.schedule.steps):
+            loss = self._update(batch)
+            self.step = step + 1
+            if progress is not None:
+                progress(self.step, loss)
+            if self.step % 10 == 0:
+                line = {"step": self.step, "loss": round(loss, 4), "seconds": time.monotonic() - started}
+                with log.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(line) + "\n")
+            if self.step % SAVE_EVERY == 0:
+                self.save()
+        self.save()

@@ -1,0 +1,122 @@
+"""The pretraining recipe, read from its TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPSegConfig
+
+from models_store.clipseg.network import HYBRID_KEY
+
+DEFAULT_RECIPE = Path(__file__).parent / "clipseg-tiny-med.toml"
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """One dataset of the recipe."""
+
+    folder: str
+    weight: float
+    flips: str
+    zoom: tuple[float, float]
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast and at which sizes."""
+
+    batch: int
+    steps: int
+    warmup: int
+    decay: float
+    sizes: tuple[int, ...]
+    decay_sizes: tuple[int, ...]
+    decay_batch: int
+    rate: float
+    stem_rate: float
+    weight_decay: float
+    clip: float
+    ema: float
+
+    @property
+    def decay_start(self) -> int:
+        return round(self.steps * (1 - self.decay))
+
+    def factor(self, step: int) -> float:
+        """Learning-rate factor: linear warm-up, constant, linear decay to 1 %."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if step < self.decay_start:
+            return 1.0
+        left = (self.steps - step) / max(self.steps - self.decay_start, 1)
+        return max(left, 0.01)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, given the data."""
+
+    name: str
+    seed: int
+    network: dict[str, Any]
+    schedule: Schedule
+    mix: dict[str, float]
+    datasets: tuple[DatasetRow, ...]
+    absent_train: tuple[str, ...]
+    absent_held_out: tuple[str, ...]
+
+    def config(self, bos: int, eos: int) -> CLIPSegConfig:
+        """The network's configuration in the hub's form."""
+        n, text, vision, decoder = self.network, *(self.network[k] for k in ("text", "vision", "decoder"))
+        return CLIPSegConfig(
+            text_config={
+                "vocab_size": text["vocabulary"],
+                "hidden_size": text["width"],
+                "intermediate_size": text["hidden"],
+                "num_hidden_layers": text["layers"],
+                "num_attention_heads": text["heads"],
+                "max_position_embeddings": 77,
+                "bos_token_id": bos,
+                "eos_token_id": eos,
+                "pad_token_id": eos,
+            },
+            vision_config={
+                "hidden_size": vision["width"],
+                "intermediate_size": vision["hidden"],
+                "num_hidden_layers": vision["layers"],
+                "num_attention_heads": vision["heads"],
+                "image_size": n["image_size"],
+                "patch_size": 16,
+            },
+            projection_dim=n["projection"],
+            extract_layers=n["extract_layers"],
+            reduce_dim=decoder["channels"],
+            decoder_num_attention_heads=decoder["heads"],
+            decoder_intermediate_size=decoder["hidden"],
+            use_complex_transposed_convolution=False,
+            **{HYBRID_KEY: {"widths": n["upsampler_widths"]}},
+        )
+
+
+def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
+    """Read a recipe file."""
+    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    schedule = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["schedule"].items()}
+    rows = (
+        DatasetRow(r["folder"], r["weight"], r["flips"], (r["zoom"][0], r["zoom"][1]), tuple(r["phrases"]))
+        for r in raw["datasets"]
+    )
+    return Recipe(
+        name=raw["name"],
+        seed=raw["seed"],
+        network=raw["network"],
+        schedule=Schedule(**schedule),
+        mix=raw["mix"],
+        datasets=tuple(rows),
+        absent_train=tuple(raw["absent_things"]["train"]),
+        absent_held_out=tuple(raw["absent_things"]["held_out"]),
+    )
