@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -157,4 +158,5 @@ def clipseg_spec(config: CLIPSegConfig, preprocessing: dict[str, Any], name: str
         grid_channels=config.reduce_dim,
         mean=(mean[0], mean[1], mean[2]),
         std=(std[0], std[1], std[2]),
+        resample=preprocessing.get("resample", Image.Resampling.BICUBIC),
     )

@@ -25,7 +25,7 @@ def to_pixels(image: NDArray[np.uint8], spec: VLSMSpec) -> Tensor:
         [3, S, S] float32.
     """
     side = (spec.image_size, spec.image_size)
-    resized = np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC))
+    resized = np.asarray(Image.fromarray(image).resize(side, Image.Resampling(spec.resample)))
     scaled = torch.from_numpy(resized.copy()).permute(2, 0, 1).float() / 255
     mean, std = torch.tensor(spec.mean)[:, None, None], torch.tensor(spec.std)[:, None, None]
     return (scaled - mean) / std

@@ -37,6 +37,7 @@ class VLSMSpec:
         projection_dim: Width of the conditional embedding.
         grid_channels: Channels of the decoder grid, which heads read.
         mean, std: Normalisation of pixels in 0..1, per channel.
+        resample: Pillow's number of the resize filter (2 bilinear, 3 bicubic).
     """
 
     name: str
@@ -54,6 +55,7 @@ class VLSMSpec:
     grid_channels: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resample: int
 
     @property
     def max_depth(self) -> int:
@@ -64,7 +66,7 @@ class VLSMSpec:
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint records about how pixels were prepared."""
         fields = asdict(self)
-        return {key: fields[key] for key in ("image_size", "mean", "std")}
+        return {key: fields[key] for key in ("image_size", "mean", "std", "resample")}
 
 
 @dataclass(frozen=True)
