@@ -12,6 +12,7 @@ Prompts are plain tensors. Who learned them, and how, is not the model's busines
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -104,13 +105,15 @@ class ImageFeatures:
 
     def expand(self, rows: int) -> ImageFeatures:
         """The features of one image, viewed as a batch of ``rows`` without copying."""
+        return self._map(lambda x: x.expand(rows, *x.shape[1:]))
 
-        def widen(x: Tensor) -> Tensor:
-            return x.expand(rows, *x.shape[1:])
+    def select(self, rows: Tensor) -> ImageFeatures:
+        """The features of the images at the indices ``rows`` [R], which may repeat."""
+        return self._map(lambda x: x[rows])
 
-        return ImageFeatures(
-            tuple(map(widen, self.activations)), tuple(map(widen, self.fine)), self.grid, self.prompts
-        )
+    def _map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
+        activations, fine = tuple(map(change, self.activations)), tuple(map(change, self.fine))
+        return ImageFeatures(activations, fine, self.grid, self.prompts)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from torch import Tensor
 from trainer.data.folder import read_split
 from trainer.pretrain.augment import augment
 from trainer.pretrain.recipe import DatasetRow, Recipe
-from trainer.pretrain.scenes import draw_scene
+from trainer.pretrain.scenes import draw_scene, draw_scene_questions
+
+Question = tuple[str, NDArray[np.float32]]
+Asked = tuple[NDArray[np.uint8], list[Question]]
 
 # Words that tell no two datasets apart.
 STOP_WORDS = frozenset("a an the of in on and or with image images".split())
@@ -33,9 +36,17 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Batch:
-    """pixels [B, S, S, 3] uint8, target [B, S, S] in 0..1, one phrase per row."""
+    """Images and what they are asked for.
+
+    Attributes:
+        pixels: [B, S, S, 3] uint8.
+        rows: [R], the image each question is about; an image may be asked more than once.
+        target: [R, S, S] in 0..1.
+        phrases: R phrases.
+    """
 
     pixels: Tensor
+    rows: Tensor
     target: Tensor
     phrases: list[str]
 
@@ -95,28 +106,46 @@ class BatchSource:
         side = self.side(step)
         rows = schedule.decay_batch if step >= schedule.decay_start else schedule.batch
         rng = np.random.default_rng([self.recipe.seed, step, 1])
-        drawn = [self._draw(rng, side) for _ in range(rows)]
+        ask = self._ask_twice if step >= schedule.pairs_from else self._ask_once
+        drawn = [ask(rng, side) for _ in range(rows)]
         return Batch(
-            torch.from_numpy(np.stack([d[0] for d in drawn])),
-            torch.from_numpy(np.stack([d[1] for d in drawn])),
-            [d[2] for d in drawn],
+            torch.from_numpy(np.stack([image for image, _ in drawn])),
+            torch.tensor([i for i, (_, questions) in enumerate(drawn) for _ in questions]),
+            torch.from_numpy(np.stack([mask for _, questions in drawn for _, mask in questions])),
+            [phrase for _, questions in drawn for phrase, _ in questions],
         )
 
-    def _draw(
-        self, rng: np.random.Generator, side: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
+    def _ask_once(self, rng: np.random.Generator, side: int) -> Asked:
         mix = self.recipe.mix
-        kind = rng.choice(len(mix), p=np.array(list(mix.values())) / sum(mix.values()))
-        if list(mix)[kind] == "scenes":
-            return draw_scene(rng, side)
+        kind = list(mix)[rng.choice(len(mix), p=np.array(list(mix.values())) / sum(mix.values()))]
+        if kind == "scenes":
+            image, mask, phrase = draw_scene(rng, side)
+            return image, [(phrase, mask)]
+        which, index, image, mask = self._real(rng, side)
+        if kind == "present":
+            return image, [(str(rng.choice(self.corpora[which].phrases[index])), mask)]
+        return image, [self._absent_question(rng, which, mask)]
+
+    def _ask_twice(self, rng: np.random.Generator, side: int) -> Asked:
+        if rng.random() < self.recipe.mix["scenes"]:
+            image, questions = draw_scene_questions(rng, side, 2)
+            return image, questions
+        which, index, image, mask = self._real(rng, side)
+        own = (str(rng.choice(self.corpora[which].phrases[index])), mask)
+        return image, [own, self._absent_question(rng, which, mask)]
+
+    def _real(
+        self, rng: np.random.Generator, side: int
+    ) -> tuple[int, int, NDArray[np.uint8], NDArray[np.float32]]:
         which = int(rng.choice(len(self.corpora), p=self._weights))
         corpus = self.corpora[which]
         index = int(rng.integers(len(corpus.images)))
         image, mask = augment(rng, corpus.images[index], corpus.masks[index], side, corpus.row)
-        if list(mix)[kind] == "present":
-            return image, mask, str(rng.choice(corpus.phrases[index]))
+        return which, index, image, mask
+
+    def _absent_question(self, rng: np.random.Generator, which: int, mask: NDArray[np.float32]) -> Question:
         others = self._absent[which] if rng.random() < 0.6 else list(self.recipe.absent_train)
-        return image, np.zeros_like(mask), str(rng.choice(others))
+        return str(rng.choice(others)), np.zeros_like(mask)
 
     def stream(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
         """Batches of steps first..last-1, the next one prepared while one is used."""

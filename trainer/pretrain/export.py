@@ -16,9 +16,7 @@ from models_store.files import folder_aside, replace_file, sync_folder
 from trainer.pretrain.recipe import Recipe
 
 
-def write_base(
-    parent: Path, recipe: Recipe, weights: dict[str, Tensor], tokenizer: CLIPTokenizer
-) -> Path:
+def write_base(parent: Path, recipe: Recipe, weights: dict[str, Tensor], tokenizer: CLIPTokenizer) -> Path:
     """Write ``parent/<name>`` with half-precision weights, replacing an older one.
 
     Args:

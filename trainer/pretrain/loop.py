@@ -115,7 +115,7 @@ class PretrainRun:
         encoded = self.tokenizer(batch.phrases, padding=True, return_tensors="pt")
         tokens = Tokens(encoded["input_ids"], encoded["attention_mask"]).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            image = encode_image(self.network, pixels, None)
+            image = encode_image(self.network, pixels, None).select(batch.rows.to(self.device))
             decoded = decode(self.network, image, encode_text(self.network, tokens, None))
         return bce_dice(decoded.logits[:, 0].float(), batch.target.to(self.device))
 

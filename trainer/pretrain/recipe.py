@@ -41,6 +41,7 @@ class Schedule:
     weight_decay: float
     clip: float
     ema: float
+    pairs_from: int
 
     @property
     def decay_start(self) -> int:

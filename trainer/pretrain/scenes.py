@@ -123,19 +123,7 @@ def _phrase(rng: np.random.Generator, thing: Thing) -> tuple[str, dict[str, str]
     return article + words, says
 
 
-def draw_scene(
-    rng: np.random.Generator, side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
-    """Draw a scene and a phrase about it.
-
-    Args:
-        rng: Source of all randomness.
-        side: Height and width in pixels.
-
-    Returns:
-        Image [side, side, 3] uint8; mask [side, side] in 0..1, empty in about a quarter of the
-        cases, where the phrase names something that is not there; the phrase.
-    """
+def _draw_things(rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], list[Thing]]:
     canvas = _background(rng, side)
     things: list[Thing] = []
     covered = np.zeros((side, side), bool)
@@ -154,7 +142,10 @@ def draw_scene(
         covered |= mask > 0
         things.append(Thing(colour, shape, "large" if large else "small", _place(centre, side), mask))
     canvas += rng.normal(0, rng.uniform(0, 8), canvas.shape)
-    image = canvas.clip(0, 255).astype(np.uint8)
+    return canvas.clip(0, 255).astype(np.uint8), things
+
+
+def _question(rng: np.random.Generator, side: int, things: list[Thing]) -> tuple[str, NDArray[np.float32]]:
     phrase, says = _phrase(rng, things[int(rng.integers(len(things)))])
     absent = [c for c in ("red", "green", "blue", "purple") if all(t.colour != c for t in things)]
     if absent and rng.random() < 0.25:
@@ -164,4 +155,28 @@ def draw_scene(
     for thing in things:
         if all(getattr(thing, key) == value for key, value in says.items()):
             union[thing.mask > 0] = 1
-    return image, union, phrase
+    return phrase, union
+
+
+def draw_scene_questions(
+    rng: np.random.Generator, side: int, count: int
+) -> tuple[NDArray[np.uint8], list[tuple[str, NDArray[np.float32]]]]:
+    """Draw a scene and several phrases about it.
+
+    Args:
+        rng: Source of all randomness.
+        side: Height and width in pixels.
+        count: Number of phrases.
+
+    Returns:
+        Image [side, side, 3] uint8, and each phrase with its mask [side, side] in 0..1. In about a
+        quarter of the cases the phrase names something that is not there and the mask is empty.
+    """
+    image, things = _draw_things(rng, side)
+    return image, [_question(rng, side, things) for _ in range(count)]
+
+
+def draw_scene(rng: np.random.Generator, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
+    """Draw a scene and one phrase about it; see :func:`draw_scene_questions`."""
+    image, [(phrase, mask)] = draw_scene_questions(rng, side, 1)
+    return image, mask, phrase

@@ -23,7 +23,9 @@ def disc(side: int = 60) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def source() -> BatchSource:
     recipe = read_recipe()
-    schedule = dataclasses.replace(recipe.schedule, batch=40, sizes=(48, 64), decay_sizes=(80,), decay_batch=4)
+    schedule = dataclasses.replace(
+        recipe.schedule, batch=40, sizes=(48, 64), decay_sizes=(80,), decay_batch=4
+    )
     image, mask = disc()
     corpora = [
         Corpus(row("livers"), [image], [mask], [["liver", "the liver in a CT slice"]]),
@@ -58,6 +60,21 @@ def test_phrases_for_absent_things_have_empty_masks(source: BatchSource):
             elif phrase in own and target.sum() > 0:
                 assert target.max() == 1
     assert seen > 0
+
+
+def test_later_every_image_is_asked_for_two_things(source: BatchSource):
+    batch = source.batch(source.recipe.schedule.pairs_from)
+    images = len(batch.pixels)
+    assert batch.rows.tolist() == [i for i in range(images) for _ in range(2)]
+    assert len(batch.phrases) == len(batch.target) == 2 * images
+    own = {"liver", "the liver in a CT slice", "skin lesion", "mole"}
+    absent = set(source.recipe.absent_train)
+    for first, second, target in zip(
+        batch.phrases[::2], batch.phrases[1::2], batch.target[1::2], strict=True
+    ):
+        if first in own:
+            assert second in own | absent
+            assert target.sum() == 0
 
 
 def test_the_decay_has_its_own_size_and_batch(source: BatchSource):
