@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from transformers import CLIPSegForImageSegmentation
 
 from models_store.clipseg.refine import FineUpsampler
@@ -15,7 +16,7 @@ def decode(network: CLIPSegForImageSegmentation, image: ImageFeatures, text: Tex
     before the grid is drawn.
     """
     decoder = network.decoder
-    x = None
+    x: Tensor | None = None
     for i, (activation, layer, reduce) in enumerate(
         zip(reversed(image.activations), decoder.layers, decoder.reduces, strict=True)
     ):
@@ -24,6 +25,8 @@ def decode(network: CLIPSegForImageSegmentation, image: ImageFeatures, text: Tex
         if i == decoder.conditional_layer:
             x = decoder.film_mul(text.cond)[:, None] * x + decoder.film_add(text.cond)[:, None]
         x = layer(x, attention_mask=None)
+    if x is None:
+        raise ValueError("there are no activations to decode")
     rows, columns = image.grid
     patches = x[:, 1 : 1 + rows * columns]
     grid = patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)

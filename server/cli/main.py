@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Type a phrase, see the mask, tune a prompt checkpoint. For research use only: not a medical device.",
+    help="Type a phrase, see the mask, tune a prompt checkpoint. Research use only: not a medical device.",
 )
 app.command()(serve.serve)
 app.command()(segment.segment)
@@ -33,3 +33,7 @@ def main() -> None:
     except StudioError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

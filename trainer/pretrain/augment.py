@@ -54,7 +54,7 @@ def _tone(rng: np.random.Generator, image: Image) -> Image:
     if rng.random() < 0.15:
         x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.3))
     if rng.random() < 0.25:
-        x = x + rng.normal(0, rng.uniform(0.01, 0.06), x.shape[:2] + (1,)).astype(np.float32)
+        x = x + rng.normal(0, rng.uniform(0.01, 0.06), (*x.shape[:2], 1)).astype(np.float32)
     toned: Image = (x.clip(0, 1) * 255).astype(np.uint8)
     return toned
 
@@ -74,7 +74,8 @@ def augment(
     Returns:
         Image [side, side, 3] and an anti-aliased mask [side, side] in 0..1.
     """
-    matrix = _matrix(rng, *mask.shape, side, row)
+    height, width = mask.shape
+    matrix = _matrix(rng, height, width, side, row)
     border = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
     moved = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
     target = cv2.warpAffine(mask.astype(np.float32), matrix, (side, side), flags=cv2.INTER_LINEAR)

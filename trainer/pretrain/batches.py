@@ -21,7 +21,7 @@ Question = tuple[str, NDArray[np.float32]]
 Asked = tuple[NDArray[np.uint8], list[Question]]
 
 # Words that tell no two datasets apart.
-STOP_WORDS = frozenset("a an the of in on and or with image images".split())
+STOP_WORDS = frozenset({"a", "an", "the", "of", "in", "on", "and", "or", "with", "image", "images"})
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,8 @@ class BatchSource:
     def stream(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
         """Batches of steps first..last-1, the next one prepared while one is used."""
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self.batch, first) if first < last else None
+            coming = pool.submit(self.batch, first)
             for step in range(first, last):
-                assert coming is not None
                 batch = coming.result()
-                coming = pool.submit(self.batch, step + 1) if step + 1 < last else None
+                coming = pool.submit(self.batch, step + 1)
                 yield step, batch

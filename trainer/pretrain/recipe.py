@@ -106,7 +106,7 @@ class Recipe:
 def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
     """Read a recipe file."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    schedule = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["schedule"].items()}
+    schedule: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["schedule"].items()}
     rows = (
         DatasetRow(r["folder"], r["weight"], r["flips"], (r["zoom"][0], r["zoom"][1]), tuple(r["phrases"]))
         for r in raw["datasets"]
