@@ -1,0 +1,56 @@
+"""The application: parts in, ASGI out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+
+from server.engine import Engine
+from server.limits import BodyLimit
+from server.problems import install_problems
+from server.routes import health, registry, segment
+from server.routes.parts import Parts
+from server.schemas import NOTICE
+from server.settings import Settings
+from server.warmup import WarmUp
+
+DESCRIPTION = f"""Type a phrase, get the mask. **{NOTICE}**
+
+Every refusal is a problem document (RFC 9457, `application/problem+json`);
+`GET` of its `type` says what it means."""
+
+
+def create_app(*, engine: Engine, settings: Settings) -> FastAPI:
+    """Build the REST API.
+
+    Args:
+        engine: Its base model is loaded already; the first mask is made when the application starts.
+        settings: Limits.
+    """
+    warmup = WarmUp(engine)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Beside the start, not before it: /healthz answers while the first mask is being made.
+        task = asyncio.create_task(warmup.run())
+        yield
+        await task
+
+    app = FastAPI(
+        title="TuneVLSeg Studio",
+        version=version(health.DISTRIBUTION),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+    )
+    app.state.parts = Parts(engine, settings, warmup, CapacityLimiter(settings.workers))
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    install_problems(app)
+    for routes in (segment, registry, health):
+        app.include_router(routes.router)
+    return app

@@ -1,0 +1,98 @@
+"""What the registry holds, as lists for people and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models_store.checkpoints import read_config
+from models_store.errors import StudioError
+from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
+from models_store.vlsm import VLSMSpec
+from server.schemas import CheckpointInfo, DatasetDetail, DatasetInfo
+
+SCALARS = (str, int, float, bool, type(None))
+
+
+def list_datasets(registry: Registry) -> list[DatasetInfo]:
+    """Every dataset that has a version."""
+    return [describe_dataset(registry, name) for name in registry.datasets()]
+
+
+def describe_dataset(registry: Registry, name: str) -> DatasetDetail:
+    """One dataset, with its history.
+
+    Raises:
+        UnknownNameError: There is no such dataset.
+    """
+    versions, aliases = registry.versions(name), registry.aliases(name)
+    return DatasetDetail(
+        name=name,
+        champion=aliases.get(CHAMPION),
+        candidate=aliases.get(CANDIDATE),
+        versions=len(versions),
+        labels=_labels(registry, name, versions),
+        history=registry.history(name),
+    )
+
+
+def _labels(registry: Registry, name: str, versions: list[str]) -> list[str]:
+    """Labels of the newest version that can be read; a damaged one must not hide the dataset."""
+    for version in reversed(versions):
+        try:
+            return read_config(registry.folder(Reference(name, version))).labels
+        except StudioError:
+            continue
+    return []
+
+
+def list_checkpoints(
+    registry: Registry, dataset: str | None = None, spec: VLSMSpec | None = None
+) -> list[CheckpointInfo]:
+    """Versions of one dataset or of all, oldest first.
+
+    Args:
+        registry: The registry.
+        dataset: Only this one's; it must exist.
+        spec: Base model to be checked against; None leaves that check out.
+    """
+    names = registry.datasets() if dataset is None else [dataset]
+    return [
+        describe_checkpoint(registry, Reference(name, version), spec)
+        for name in names
+        for version in registry.versions(name)
+    ]
+
+
+def describe_checkpoint(
+    registry: Registry, reference: Reference, spec: VLSMSpec | None = None
+) -> CheckpointInfo:
+    """One version, verified; a damaged one is described as far as it can be read."""
+    aliases = registry.aliases(reference.dataset)
+    known: dict[str, Any] = {
+        "reference": str(reference),
+        "dataset": reference.dataset,
+        "version": reference.version,
+        "aliases": sorted(alias for alias, version in aliases.items() if version == reference.version),
+    }
+    fault: str | None = None
+    try:
+        config = read_config(registry.folder(reference))
+        kept = config.model_dump(include={"strategy", "depth", "n", "head", "created", "labels", "threshold"})
+        known |= kept | {"base": config.base, "digest": config.pack_digest}
+        checkpoint = registry.read(reference)
+        known["evaluation"] = headline(checkpoint.evaluation)
+        if spec is not None:
+            checkpoint.check_base(spec)
+    except StudioError as error:
+        fault = str(error)
+    return CheckpointInfo(**known, usable=fault is None, fault=fault)
+
+
+def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The plain figures of an evaluation, one level deep; per-image lists stay in the file."""
+
+    def plain(content: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in content.items() if isinstance(value, SCALARS)}
+
+    groups = {key: plain(value) for key, value in evaluation.items() if isinstance(value, dict)}
+    return plain(evaluation) | {key: value for key, value in groups.items() if value}

@@ -1,0 +1,81 @@
+"""PNG, JPEG, TIFF, BMP and WebP, read by Pillow."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from server.errors import ImageTooLargeError, UnreadableImageError
+from server.images.decoded import ACCEPTED, DECODER_ERRORS, as_rgb, check_size, first_line, stretch
+
+SIGNATURES = (
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("TIFF", re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+")),
+    ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+    # Two letters begin many a text, so the reserved zeros of the header count too.
+    ("BMP", re.compile(rb"BM.{4}\0{4}", re.DOTALL)),
+)
+FORMATS = tuple(name for name, _ in SIGNATURES)
+DEEP_MODES = ("I", "F")
+
+
+def sniff(content: bytes) -> str | None:
+    """The format that the first bytes say, whatever the file's name was."""
+    return next((name for name, signature in SIGNATURES if signature.match(content)), None)
+
+
+def read_raster(content: bytes, name: str, *, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode to upright RGB.
+
+    16-bit and floating-point greys are spread between their 0.5 and 99.5 percentiles;
+    transparency lies on black, as the surroundings of most medical images do.
+
+    Args:
+        content: The file.
+        name: Its format, as :func:`sniff` says.
+        max_pixels: Largest width times height taken; checked before decoding.
+
+    Returns:
+        [H, W, 3] uint8.
+
+    Raises:
+        ImageTooLargeError: The header says more pixels than that.
+        UnreadableImageError: The file is damaged, cut short, or holds several images.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=(name,)) as image:
+            check_size(image.height, image.width, max_pixels)
+            frames = getattr(image, "n_frames", 1)
+            # A JPEG of several images is a photo with its previews; the first is the photo.
+            if frames > 1 and name != "JPEG":
+                raise UnreadableImageError(
+                    f"the {name} file holds {frames} images; a file of one is accepted"
+                )
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = re.search(r"\d+", str(error))
+        said = f"{int(pixels.group()):,}" if pixels else "too many"
+        raise ImageTooLargeError(
+            f"the image's header says {said} pixels; at most {max_pixels:,} are accepted"
+        ) from error
+    except DECODER_ERRORS as error:
+        raise UnreadableImageError(
+            f"the file begins like a {name} image but cannot be decoded ({first_line(error)}): "
+            f"damaged or cut short; {ACCEPTED}"
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.split(";")[0] in DEEP_MODES:
+        return as_rgb(stretch(np.asarray(image)))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, image)
+    return np.array(image.convert("RGB"), dtype=np.uint8)

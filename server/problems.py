@@ -1,0 +1,222 @@
+"""Problem documents (RFC 9457): how every refusal leaves the server.
+
+The type of a problem is a stable address; a client may branch on it, and ``GET`` of it on
+this server says what it means.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from models_store import errors as store
+from server import errors
+
+MEDIA_TYPE = "application/problem+json"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """One kind of problem.
+
+    Attributes:
+        slug: Last part of its type address.
+        status: HTTP status it leaves with.
+        title: Short and the same for every occurrence.
+        meaning: What a developer who looks up the type reads.
+    """
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+
+    @property
+    def type(self) -> str:
+        """Its address, relative to the server; ``about:blank`` means no more than the status."""
+        return f"/problems/{self.slug}" if self.slug else "about:blank"
+
+
+class Problem(BaseModel):
+    """A problem document; further members may follow."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+UNKNOWN_DATASET = ProblemKind(
+    "unknown-dataset", 404, "Unknown dataset", "No dataset of that name has a checkpoint in the registry."
+)
+NO_CHAMPION = ProblemKind(
+    "no-champion",
+    404,
+    "No champion",
+    "The dataset has versions, but none of them is its champion. Name a version, or promote one.",
+)
+UNKNOWN_NAME = ProblemKind(
+    "unknown-name", 404, "Unknown name", "A version, alias or base model of that name does not exist."
+)
+MISMATCH = ProblemKind(
+    "mismatch",
+    409,
+    "Does not belong together",
+    "Two things do not fit, such as a checkpoint and a base model it was not made for.",
+)
+DAMAGED = ProblemKind(
+    "damaged",
+    503,
+    "Damaged files",
+    "Files on the server are missing or do not match their recorded digests. Use another version.",
+)
+UNREADABLE_IMAGE = ProblemKind(
+    "unreadable-image",
+    422,
+    "Unreadable image",
+    "The upload is not an image this service reads, or is damaged.",
+)
+IMAGE_TOO_LARGE = ProblemKind(
+    "image-too-large", 422, "Image too large", "The image has more pixels than this service takes."
+)
+BAD_PROMPT = ProblemKind(
+    "bad-prompt", 422, "Unacceptable prompt", "A phrase is empty or too long, or there are too many."
+)
+BAD_INPUT = ProblemKind("bad-input", 422, "Unacceptable input", "A value is outside what is accepted.")
+INVALID_REQUEST = ProblemKind(
+    "invalid-request",
+    422,
+    "Invalid request",
+    "Fields of the request are missing or unacceptable; the member `errors` lists them.",
+)
+NOT_FOUND = ProblemKind("not-found", 404, "Not found", "There is nothing at this address.")
+METHOD_NOT_ALLOWED = ProblemKind(
+    "method-not-allowed", 405, "Method not allowed", "The address exists, but not for this method."
+)
+TOO_LARGE = ProblemKind(
+    "too-large", 413, "Upload too large", "The request's body is larger than this service takes."
+)
+UNSUPPORTED_TYPE = ProblemKind(
+    "unsupported-type", 415, "Unsupported content type", "The request's content type is not the one expected."
+)
+BAD_REQUEST = ProblemKind("bad-request", 400, "Bad request", "The request could not be understood.")
+INTERNAL = ProblemKind("internal", 500, "Internal error", "The server failed; its log says why.")
+
+KINDS = {
+    kind.slug: kind
+    for kind in (
+        UNKNOWN_DATASET,
+        NO_CHAMPION,
+        UNKNOWN_NAME,
+        MISMATCH,
+        DAMAGED,
+        UNREADABLE_IMAGE,
+        IMAGE_TOO_LARGE,
+        BAD_PROMPT,
+        BAD_INPUT,
+        INVALID_REQUEST,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        TOO_LARGE,
+        UNSUPPORTED_TYPE,
+        BAD_REQUEST,
+        INTERNAL,
+    )
+}
+
+BY_ERROR: dict[type[Exception], ProblemKind] = {
+    errors.UnknownDatasetError: UNKNOWN_DATASET,
+    errors.NoChampionError: NO_CHAMPION,
+    errors.UnreadableImageError: UNREADABLE_IMAGE,
+    errors.ImageTooLargeError: IMAGE_TOO_LARGE,
+    errors.PromptError: BAD_PROMPT,
+    store.UnknownNameError: UNKNOWN_NAME,
+    store.MismatchError: MISMATCH,
+    store.DamagedError: DAMAGED,
+    store.BadInputError: BAD_INPUT,
+    store.StudioError: BAD_INPUT,
+}
+BY_STATUS = {
+    kind.status: kind for kind in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE, UNSUPPORTED_TYPE)
+}
+
+
+def kind_of(error: store.StudioError) -> ProblemKind:
+    """The kind of the nearest class of an error that has one."""
+    return next(BY_ERROR[cls] for cls in type(error).__mro__ if cls in BY_ERROR)
+
+
+def problem_response(
+    kind: ProblemKind, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+) -> JSONResponse:
+    """A response that carries a problem document."""
+    document = Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail, **members)
+    return JSONResponse(document.model_dump(), kind.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_responses(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the problems a route may answer with."""
+    by_status: dict[int | str, list[ProblemKind]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    return {status: _described(same) for status, same in by_status.items()}
+
+
+def _described(kinds: Iterable[ProblemKind]) -> dict[str, Any]:
+    examples = {
+        kind.slug: {
+            "value": {"type": kind.type, "title": kind.title, "status": kind.status, "detail": kind.meaning}
+        }
+        for kind in kinds
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": " / ".join(kind.title for kind in kinds),
+        "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}},
+    }
+
+
+def install_problems(app: FastAPI) -> None:
+    """Let every refusal of the application leave as a problem document."""
+
+    @app.exception_handler(store.StudioError)
+    async def studio_error(_: Request, error: store.StudioError) -> JSONResponse:
+        return problem_response(kind_of(error), str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Only place and fault are repeated: the input itself may be megabytes, or a person's.
+        faults = [
+            {"field": ".".join(str(part) for part in fault["loc"][1:]) or "body", "message": fault["msg"]}
+            for fault in error.errors()
+        ]
+        detail = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
+        return problem_response(INVALID_REQUEST, detail, errors=faults)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        phrase = HTTPStatus(error.status_code).phrase
+        kind = BY_STATUS.get(error.status_code)
+        if kind is None:
+            kind = ProblemKind("", error.status_code, phrase, phrase)
+        detail = error.detail
+        if detail == phrase:
+            detail = f"{request.method} {request.url.path}: {phrase.lower()}; see /docs for what there is"
+        return problem_response(kind, detail, headers=dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        logger.error("unexpected %s", type(error).__name__)
+        return problem_response(INTERNAL, "The server failed on this request; its log says why.")

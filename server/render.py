@@ -1,0 +1,61 @@
+"""Masks and probabilities as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# Told apart under every common colour blindness (Okabe and Ito, 2008); their black, which a dark
+# image would swallow, is white here.
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (255, 255, 255),
+)
+OPACITY = 0.4
+# Outlines keep their look on large images: one pixel per this many.
+OUTLINE_UNIT = 400
+
+
+def mask_png(mask: NDArray[np.bool_]) -> bytes:
+    """An 8-bit PNG, 255 inside."""
+    return _png(mask.astype(np.uint8) * 255)
+
+
+def probability_png(probability: NDArray[np.float32]) -> bytes:
+    """An 8-bit PNG, 255 where the probability is 1."""
+    return _png((probability * 255).round().astype(np.uint8))
+
+
+def overlay_png(image: NDArray[np.uint8], masks: Iterable[NDArray[np.bool_]]) -> bytes:
+    """The image under all masks, each tinted and outlined in its colour.
+
+    Args:
+        image: RGB [H, W, 3].
+        masks: [H, W] each; the i-th takes the i-th of :data:`COLOURS`.
+    """
+    shown = image.copy()
+    outline = max(1, round(max(image.shape[:2]) / OUTLINE_UNIT))
+    for index, mask in enumerate(masks):
+        colour = COLOURS[index % len(COLOURS)]
+        tint = np.array(colour, dtype=np.float32) * OPACITY
+        shown[mask] = (shown[mask] * (1 - OPACITY) + tint).round().astype(np.uint8)
+        edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(shown, edges, -1, colour, outline)
+    return _png(shown)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, format="PNG", compress_level=3)
+    return out.getvalue()

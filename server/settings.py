@@ -1,0 +1,57 @@
+"""What a deployment sets: by environment variable, or by an option of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_dir
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models_store.bases import DEFAULT_BASE
+from server.errors import SettingsError
+
+PREFIX = "TUNEVLSEG_"
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Settings of one process; read once and never changed."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
+
+    host: str = "127.0.0.1"
+    # PORT is what hosting services and `make demo` set.
+    port: int = Field(8080, ge=1, le=65535, validation_alias=AliasChoices("TUNEVLSEG_PORT", "PORT"))
+    data_dir: Path = Field(default_factory=lambda: Path(user_data_dir("tunevlseg")))
+    base: str = DEFAULT_BASE
+    device: str = "cpu"
+    max_upload_bytes: int = Field(64 * MEBIBYTE, ge=1)
+    # A 16-bit mammogram has 14 million pixels. The upper bound is where Pillow starts to warn.
+    max_pixels: int = Field(50_000_000, ge=1, le=89_478_485)
+    max_phrase_length: int = Field(500, ge=1)
+    max_phrases: int = Field(8, ge=1, le=8)
+    # Images that are decoded and segmented at once; the others wait as files, not as pixels.
+    workers: int = Field(4, ge=1)
+
+    @property
+    def registry_root(self) -> Path:
+        """Folder of the checkpoint registry."""
+        return self.data_dir / "registry"
+
+
+def read_settings(**options: Any) -> Settings:
+    """Settings from the environment, with options that are not None put over them.
+
+    Raises:
+        SettingsError: A value is not acceptable; the message names setting, value and fault.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))} = {fault['input']!r}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise SettingsError(f"settings are not acceptable: {faults}") from error
