@@ -1,0 +1,1 @@
+"""The web page: a client of the REST API like any other, so it imports no other room."""
