@@ -23,10 +23,10 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     # PORT is what hosting services and `make demo` set.
-    port: int = Field(8080, ge=1, le=65535, validation_alias=AliasChoices("TUNEVLSEG_PORT", "PORT"))
+    port: int = Field(8080, ge=0, le=65535, validation_alias=AliasChoices("TUNEVLSEG_PORT", "PORT"))
     data_dir: Path = Field(default_factory=lambda: Path(user_data_dir("tunevlseg")))
     base: str = DEFAULT_BASE
-    device: str = "cpu"
+    device: str = "auto"
     max_upload_bytes: int = Field(64 * MEBIBYTE, ge=1)
     # A 16-bit mammogram has 14 million pixels. The upper bound is where Pillow starts to warn.
     max_pixels: int = Field(50_000_000, ge=1, le=89_478_485)

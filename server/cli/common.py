@@ -1,0 +1,75 @@
+"""What several commands share: options, and the parts built from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from models_store.registry import Registry
+    from server.engine import Engine
+    from server.settings import Settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TUNEVLSEG_DATA_DIR",
+        help="Where all state lies. Default: `tunevlseg` in the user's data folder.",
+        file_okay=False,
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNEVLSEG_BASE",
+        help="Base model: an embedded name, a local folder, or a hub id such as CIDAS/clipseg-rd64. "
+        "Default: clipseg-tiny-med.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNEVLSEG_DEVICE", help="auto, cpu or cuda. Default: auto, a GPU where there is one."
+    ),
+]
+
+
+def pick_device(asked: str) -> str:
+    """The device to use.
+
+    Raises:
+        SettingsError: Unknown, or there is no such GPU.
+    """
+    import torch
+
+    from server.errors import SettingsError
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    name, _, index = asked.partition(":")
+    if asked == "cpu":
+        return asked
+    if name != "cuda" or (index and not index.isdecimal()):
+        raise SettingsError(f"no device {asked!r}; accepted are auto, cpu, cuda and cuda:<number>")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"device {asked!r} was asked for, but there are {torch.cuda.device_count()} GPUs")
+    return asked
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The checkpoint registry under the data directory."""
+    from models_store.registry import Registry
+
+    return Registry(settings.registry_root)
+
+
+def build_engine(settings: Settings) -> Engine:
+    """Load the base model; seconds, and for a hub id a download the first time."""
+    from models_store.bases import load_base
+    from server.engine import Engine
+
+    device = pick_device(settings.device)
+    vlsm = load_base(settings.base, device=device)
+    return Engine(vlsm=vlsm, registry=open_registry(settings), device=device)
