@@ -1,0 +1,160 @@
+"""``tunevlseg tune``: tune a prompt checkpoint on labelled images."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server.cli.common import Base, DataDir, Device
+
+
+class Strategy(StrEnum):
+    """Strategies that can be tuned."""
+
+    VPT = "vpt"
+    COOP = "coop"
+
+
+class Head(StrEnum):
+    """What the additive head does."""
+
+    NONE = "none"
+    ADD = "add"
+    MIX = "mix"
+
+
+class SelectOn(StrEnum):
+    """Where the best epoch is chosen."""
+
+    HOLDOUT = "holdout"
+    VAL = "val"
+
+
+def tune(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA_FOLDER",
+            help="Folder in the benchmark's layout: images/, masks/, anns/train.json, anns/val.json.",
+        ),
+    ],
+    strategy: Annotated[
+        Strategy,
+        typer.Option(
+            help="vpt learns tokens among the image's patches; coop learns words before the phrase."
+        ),
+    ] = Strategy.VPT,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Layers that get prompts. Default: the strategy's, 6.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Prompt tokens per layer.")] = None,
+    head: Annotated[
+        Head | None, typer.Option(help="Learned last layer. Default: add for vpt, none for coop.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: the strategy's.")] = None,
+    weight_decay: Annotated[float, typer.Option(help="Decay of the head's convolution.")] = 1e-4,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; may stop earlier.")] = 20,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without a lower loss before stopping.")] = 12,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 12345,
+    prompt_key: Annotated[str, typer.Option(help="Which annotated prompt to tune on.")] = "p1",
+    phrase: Annotated[
+        str | None, typer.Option(help="One phrase for all images instead of the annotated ones.")
+    ] = None,
+    initial_phrase: Annotated[
+        str | None,
+        typer.Option(help="coop: words to start from, such as 'a photo of a'; their number sets --n."),
+    ] = None,
+    augment: Annotated[bool, typer.Option(help="Vary images slightly, as the benchmark does.")] = True,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Use only this many images of train, of which some are held out."),
+    ] = None,
+    select_on: Annotated[
+        SelectOn,
+        typer.Option(
+            help="Choose the best epoch on images held out of train, or on val as the benchmark does, "
+            "which makes the figures optimistic."
+        ),
+    ] = SelectOn.HOLDOUT,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the dataset in the registry. Default: the folder's.")
+    ] = None,
+    data_dir: DataDir = None,
+    base: Base = None,
+    device: Device = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the result champion even if there is one.")
+    ] = False,
+) -> None:
+    """Tune a prompt checkpoint on labelled images and publish it.
+
+    The base model stays frozen; some thousand learned numbers steer it. Part of `train` is held out
+    to choose the best epoch; the result is compared with the untuned model on `val` and written
+    into the registry with its figures, model card, curves and an overlay of best and worst cases.
+    The alias `candidate` moves to it, and `champion` too if the dataset has none.
+
+    A stopped or killed run goes on where it was when the same command is given again.
+    """
+    from rich.console import Console
+
+    from models_store.heads import HeadMode
+    from server.cli.support import open_base
+    from server.cli.tune_progress import TuneProgress
+    from server.settings import read_settings
+    from trainer.tune import tune as run
+    from trainer.tuning.settings import TuneSettings
+
+    settings = TuneSettings(
+        strategy=strategy.value,
+        depth=depth,
+        n=n,
+        head=None if head is None else HeadMode(head.value),
+        initial_phrase=initial_phrase,
+        lr=lr,
+        weight_decay=weight_decay,
+        epochs=epochs,
+        patience=patience,
+        batch_size=batch_size,
+        augment=augment,
+        seed=seed,
+        prompt_key=prompt_key,
+        phrase=phrase,
+        limit=limit,
+        select_on=select_on.value,
+    )
+    settings.check()
+    deployment = read_settings(base=base, device=device, data_dir=data_dir)
+    vlsm, place = open_base(deployment, threads)
+    with TuneProgress(Console(stderr=True), settings.epochs) as progress:
+        result = run(
+            data,
+            vlsm=vlsm,
+            data_dir=deployment.data_dir,
+            settings=settings,
+            name=name,
+            device=place,
+            promote=promote,
+            watch=progress.watch(),
+        )
+    _report(result.report, str(result.published.reference), result.published.champion, result.folder)
+
+
+def _report(report: dict[str, Any], reference: str, champion: bool, folder: Path) -> None:
+    from rich.console import Console
+
+    from server.cli.support import figures_console_table
+    from trainer.report import figures_table
+
+    console = Console()
+    title = f"{reference}: {report['n']} images of {report['split']}"
+    console.print(figures_console_table(title, figures_table(report)))
+    aliases = "candidate and champion" if champion else "candidate; the champion stays"
+    console.print(f"{reference} is {aliases}.")
+    if report["difference"]["dice"]["mean"] < 0:
+        console.print("Note: on these images the untuned model did better.", style="yellow")
+    console.print(f"Files: {folder}", soft_wrap=True)

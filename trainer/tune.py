@@ -1,0 +1,210 @@
+"""Tune one prompt checkpoint on a dataset folder and publish it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
+from models_store.packs import ZERO_SHOT
+from models_store.registry import Registry, check_dataset_name
+from models_store.strategies.learner import PromptLearner
+from models_store.vlsm import FrozenVLSM
+from trainer.augment import Augmentation
+from trainer.data.examples import Counted
+from trainer.evaluate import evaluate_examples
+from trainer.tuning.data import TuningData, load_tuning_data, selection_note
+from trainer.tuning.figures import case_sheet, dice_plot, loss_plot
+from trainer.tuning.loop import Tick, TuningRun
+from trainer.tuning.publish import Published, publish
+from trainer.tuning.report import model_card, tuning_report
+from trainer.tuning.settings import TuneSettings, build_learner
+from trainer.tuning.state import Progress, remove_run, run_folder
+
+REPORT_SPLIT = "val"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whom to tell how far a run is; any may be left out.
+
+    Attributes:
+        loading: Told how many of how many images are read.
+        resumed: Told, before training, which epoch and step a stopped run goes on from.
+        training: Told after every step and epoch.
+        measuring: Told how many of how many images are measured, twice: zero-shot, then tuned.
+    """
+
+    loading: Counted | None = None
+    resumed: Callable[[int, int], None] | None = None
+    training: Callable[[Tick], None] | None = None
+    measuring: Counted | None = None
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A finished run."""
+
+    published: Published
+    folder: Path
+    report: dict[str, Any]
+
+
+def tune(
+    dataset_folder: Path,
+    *,
+    vlsm: FrozenVLSM,
+    data_dir: Path,
+    settings: TuneSettings,
+    name: str | None = None,
+    device: torch.device | None = None,
+    promote: bool = False,
+    watch: Watch | None = None,
+) -> TuneResult:
+    """Tune, measure on ``val`` and publish; goes on where the same call was stopped before.
+
+    Args:
+        dataset_folder: A folder in the benchmark's layout with splits ``train`` and ``val``.
+        vlsm: The frozen model, on ``device``.
+        data_dir: The registry lies in its ``registry``, unfinished runs in its ``runs``.
+        settings: What decides the outcome.
+        name: The dataset's name in the registry; default the folder's.
+        device: Where to train; default the processor.
+        promote: Whether to make the new version champion even if there is one.
+        watch: Whom to tell about progress.
+
+    Raises:
+        StudioError: The data, the settings or the name cannot be used; nothing is published.
+    """
+    settings.check()
+    dataset = name or dataset_folder.resolve().name
+    check_dataset_name(dataset)
+    device, watch = device or torch.device("cpu"), watch or Watch()
+    learner, options = build_learner(settings, vlsm)
+    data = load_tuning_data(dataset_folder, vlsm.spec, settings, watch.loading)
+    identity = settings.run_id(base=vlsm.spec.digest, **data.digests)
+    runs = data_dir / "runs"
+    with run_folder(runs / f"{dataset}-{settings.strategy}-{identity}") as folder:
+        progress = _train(vlsm, learner, data, folder, settings, device, watch)
+        report, extras = _measure(vlsm, learner, data, progress, settings, device, watch)
+        config = _configuration(vlsm, learner, options, data, dataset, identity, settings)
+        card = model_card(
+            config, report, dataset=dataset, settings=settings, learned=learner.parameter_count()
+        )
+        new = NewCheckpoint(config, learner_tensors(learner), learner.fold(), report, card, extras)
+        registry = Registry(data_dir / "registry")
+        published = publish(registry, dataset, new, run=identity, promote=promote)
+        remove_run(folder)
+    return TuneResult(published, registry.folder(published.reference), report)
+
+
+def _train(
+    vlsm: FrozenVLSM,
+    learner: PromptLearner,
+    data: TuningData,
+    folder: Path,
+    settings: TuneSettings,
+    device: torch.device,
+    watch: Watch,
+) -> Progress:
+    run = TuningRun(
+        vlsm=vlsm,
+        learner=learner,
+        train=data.train,
+        select=data.select,
+        folder=folder,
+        device=device,
+        rate=settings.rate,
+        weight_decay=settings.weight_decay,
+        clip=settings.clip,
+        epochs=settings.epochs,
+        min_epochs=settings.min_epochs,
+        min_steps=settings.min_steps,
+        patience=settings.patience,
+        batch_size=settings.batch_size,
+        threshold=settings.threshold,
+        seed=settings.seed,
+        augmentation=Augmentation() if settings.augment else None,
+    )
+    if watch.resumed is not None and (run.progress.epoch or run.progress.step):
+        watch.resumed(run.progress.epoch, run.progress.step)
+    run.run(watch.training)
+    return run.progress
+
+
+def _measure(
+    vlsm: FrozenVLSM,
+    learner: PromptLearner,
+    data: TuningData,
+    progress: Progress,
+    settings: TuneSettings,
+    device: torch.device,
+    watch: Watch,
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """``eval.json`` and the pictures."""
+    pack = learner.fold()
+    zero_shot, tuned = (
+        evaluate_examples(
+            vlsm,
+            each,
+            data.report,
+            device=device,
+            threshold=settings.threshold,
+            batch_size=settings.batch_size,
+            progress=watch.measuring,
+        )
+        for each in (ZERO_SHOT, pack)
+    )
+    report = tuning_report(
+        zero_shot,
+        tuned,
+        split=REPORT_SPLIT,
+        settings=settings,
+        progress=progress,
+        selected_on=len(data.select),
+        trained_on=len(data.train),
+        note=selection_note(settings.select_on),
+    )
+    extras = {
+        "loss.png": loss_plot(progress.history, progress.best_epoch),
+        "dice.png": dice_plot(progress.history, progress.best_epoch),
+        "cases.png": case_sheet(vlsm, pack, data.report, tuned, device=device),
+    }
+    return report, extras
+
+
+def _configuration(
+    vlsm: FrozenVLSM,
+    learner: PromptLearner,
+    options: dict[str, Any],
+    data: TuningData,
+    dataset: str,
+    run: str,
+    settings: TuneSettings,
+) -> CheckpointConfig:
+    pack = learner.fold()
+    return CheckpointConfig(
+        strategy=settings.strategy,
+        options={k: v for k, v in options.items() if k == "initial_phrase"},
+        depth=options["depth"],
+        n=options["n"],
+        head=pack.head_mode,
+        base=BaseIdentity(name=vlsm.spec.name, digest=vlsm.spec.digest),
+        preprocessing=vlsm.spec.preprocessing,
+        threshold=settings.threshold,
+        labels=data.train.all_phrases(),
+        data={
+            "dataset": dataset,
+            "prompt_key": None if settings.phrase is not None else settings.prompt_key,
+            "train": {"images": len(data.train), "used_digest": data.digests["train"]},
+            "selection": {"on": settings.select_on, "images": len(data.select)},
+            "val": {"images": len(data.report), "digest": data.digests["val"]},
+            "run": run,
+        },
+        seed=settings.seed,
+        pack_digest=pack.digest,
+    )

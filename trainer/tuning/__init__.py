@@ -1,0 +1,1 @@
+"""The pieces of a tuning run; ``trainer.tune`` puts them together."""

@@ -1,0 +1,45 @@
+"""From a finished run to a version in the registry, with its aliases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models_store.checkpoints import NewCheckpoint, read_config
+from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
+
+AUTHOR = "tunevlseg tune"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version, and whether it became the champion."""
+
+    reference: Reference
+    champion: bool
+
+
+def publish(registry: Registry, dataset: str, new: NewCheckpoint, *, run: str, promote: bool) -> Published:
+    """Publish a version and move aliases.
+
+    ``candidate`` always moves to it; ``champion`` does when there is none yet or ``promote`` is
+    set. A run that was killed after publishing finds its own version and only moves aliases.
+    """
+    reference = _already_published(registry, dataset, new, run) or registry.publish(dataset, new)
+    registry.move_alias(reference, CANDIDATE, author=AUTHOR, reason="newest tuning run")
+    champion = registry.aliases(dataset).get(CHAMPION)
+    if champion is None or (promote and champion != reference.version):
+        reason = "first version of the dataset" if champion is None else "promotion asked for"
+        registry.move_alias(reference, CHAMPION, author=AUTHOR, reason=reason)
+        champion = reference.version
+    return Published(reference, champion == reference.version)
+
+
+def _already_published(registry: Registry, dataset: str, new: NewCheckpoint, run: str) -> Reference | None:
+    """The newest version, if an earlier session of this same run wrote it and then died."""
+    if dataset not in registry.datasets():
+        return None
+    reference = Reference(dataset, registry.versions(dataset)[-1])
+    config = read_config(registry.folder(reference))
+    same = config.data.get("run") == run and config.pack_digest == new.config.pack_digest
+    aliased = registry.aliases(dataset).get(CANDIDATE) == reference.version
+    return reference if same and not aliased else None
