@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from server.errors import ImageTooLargeError, UnreadableImageError
 from server.images.codestream import frame_size
@@ -25,6 +30,9 @@ BARE_STARTS = (b"\x02\x00\x00\x00", b"\x08\x00")
 # Elements beside the pixels; a header many times as large is an attack or a mistake.
 HEADER_ALLOWANCE = 64 * 1024 * 1024
 MAX_SAMPLE_BYTES = 16
+ACCEPTED_SYNTAXES = (
+    "accepted are uncompressed, deflated, RLE, JPEG (8 bit or lossless), JPEG-LS and JPEG 2000"
+)
 
 
 def looks_like_dicom(content: bytes) -> bool:
@@ -65,8 +73,7 @@ def _decode(dataset: Dataset) -> NDArray[np.generic]:
     except (NotImplementedError, RuntimeError) as error:
         raise UnreadableImageError(
             f"no decoder could read the DICOM file's pixels, of transfer syntax {syntax.name} "
-            f"({first_line(error)}); accepted are uncompressed, deflated, RLE, JPEG (8 bit or lossless), "
-            "JPEG-LS and JPEG 2000"
+            f"({first_line(error)}); {ACCEPTED_SYNTAXES}"
         ) from error
     return values
 
@@ -91,9 +98,12 @@ def _check_header(dataset: Dataset, max_pixels: int) -> None:
         # A file without its meta information says nothing of compression, so there is none.
         implicit, _ = dataset.original_encoding
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in AllTransferSyntaxes:
+        raise UnreadableImageError(f"no transfer syntax {str(syntax)[:64]!r} is known; {ACCEPTED_SYNTAXES}")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     check_size(rows, columns, max_pixels)
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+    if syntax.is_encapsulated:
         _check_codestream(dataset.PixelData, rows, columns, max_pixels)
 
 

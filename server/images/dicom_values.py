@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_windowing
 
 from server.errors import UnreadableImageError
 from server.images.decoded import as_rgb, scale, stretch
@@ -67,21 +67,27 @@ def _voi_lut(raw: Values, dataset: Dataset) -> NDArray[np.uint8] | None:
     tables = dataset.get("VOILUTSequence")
     if not tables or raw.dtype.kind not in "iu":
         return None
-    entries = np.asarray(
-        apply_voi(np.arange(_first_and_count(tables[0])[1]) + _first_and_count(tables[0])[0], dataset)
-    )
+    # Not by pydicom, whose 8-bit tables wrap around after 256 entries.
+    count, first, _ = (int(value) for value in tables[0].LUTDescriptor)
+    entries = _entries(tables[0], count or 2**16, little=dataset.original_encoding[1] is not False)
+    shown = scale(entries, float(entries.min()), float(entries.max()))
 
-    def table(values: Values) -> Values:
+    def table(values: Values) -> NDArray[np.uint8]:
         whole = np.rint(_modality(values, dataset).astype(np.float64)).astype(np.int64)
-        looked_up: Values = apply_voi(whole, dataset)
+        looked_up: NDArray[np.uint8] = shown[(whole - first).clip(0, len(shown) - 1)]
         return looked_up
 
-    return _through(raw, lambda values: scale(table(values), float(entries.min()), float(entries.max())))
+    return _through(raw, table)
 
 
-def _first_and_count(table: Dataset) -> tuple[int, int]:
-    count, first, _ = (int(value) for value in table.LUTDescriptor)
-    return first, count or 2**16
+def _entries(table: Dataset, count: int, *, little: bool) -> Values:
+    """A lookup table's entries: numbers, or bytes of one or two per entry."""
+    data = table.LUTData
+    if not isinstance(data, bytes):
+        return np.asarray(data)[:count]
+    if len(data) < 2 * count:
+        return np.frombuffer(data, dtype=np.uint8)[:count]
+    return np.frombuffer(data, dtype="<u2" if little else ">u2")[:count]
 
 
 def _window(raw: Values, dataset: Dataset) -> NDArray[np.uint8] | None:
