@@ -53,7 +53,7 @@ class StudioApi:
             base = self._json("GET", "/capabilities").get("base", {})
         except ApiError as error:
             if error.status == httpx.codes.SERVICE_UNAVAILABLE:
-                return Readiness(False, "The model is still loading")
+                return Readiness(False, f"Not ready yet: {error.detail}")
             return Readiness(False, error.title)
         return Readiness(True, f"Ready · {base.get('name', 'model loaded')}")
 
@@ -123,9 +123,12 @@ def _problem(response: httpx.Response) -> ApiError:
     if not isinstance(document, dict):
         document = {}
     detail = document.get("detail")
+    if not isinstance(detail, str) or not detail:
+        detail = f"The service answered with status {response.status_code}."
     return ApiError(
         str(document.get("title") or response.reason_phrase or "Request refused"),
-        detail if isinstance(detail, str) else f"The service answered with status {response.status_code}.",
+        # On the page it stands as a sentence of its own.
+        detail[:1].upper() + detail[1:],
         response.status_code,
     )
 

@@ -111,25 +111,24 @@ def build_page(api_url: str) -> gr.Blocks:
             # The field is emptied again, so that the next file can be dropped without a further click.
             return *choose(Path(path), Path(path).name), None
 
-        def list_models(dataset_now: str, checkpoint_now: str) -> tuple[Any, ...]:
+        def models_for(dataset_now: str, keep: str | None) -> tuple[Any, ...]:
+            """Both menus and the note; ``keep`` is the checkpoint to stay with, where it is still there."""
             try:
                 datasets, checkpoints = api.datasets(), api.checkpoints()
             except ApiError as error:
                 return gr.skip(), gr.skip(), _note([], f"{error.title}. {error.detail}")
             sets = dataset_choices(datasets)
-            dataset_now = dataset_now if dataset_now in {v for _, v in sets} else ANY_DATASET
-            menu = checkpoint_menu(dataset_now, datasets, checkpoints)
-            keep = checkpoint_now in {v for _, v in menu.choices}
-            value = checkpoint_now if keep else menu.preferred
+            shown = dataset_now if dataset_now in {value for _, value in sets} else ANY_DATASET
+            menu = checkpoint_menu(shown, datasets, checkpoints)
+            chosen = keep if keep in {value for _, value in menu.choices} else menu.preferred
             return (
-                gr.Dropdown(choices=sets, value=dataset_now),
-                gr.Dropdown(choices=menu.choices, value=value),
-                _note(tuned_for(value, datasets, checkpoints), menu.note),
+                gr.Dropdown(choices=sets, value=shown),
+                gr.Dropdown(choices=menu.choices, value=chosen),
+                _note(tuned_for(chosen, datasets, checkpoints), menu.note),
             )
 
         def choose_dataset(dataset_now: str) -> tuple[Any, ...]:
-            # A value that is in no menu makes the dataset's preferred one be taken.
-            return list_models(dataset_now, "none kept" if dataset_now else ZERO_SHOT)
+            return models_for(dataset_now, None)
 
         def check_service() -> tuple[Any, ...]:
             state = api.readiness()
@@ -143,8 +142,8 @@ def build_page(api_url: str) -> gr.Blocks:
         tiles.pick(pick, phrases, [selection, viewer, phrases], **_QUIET)
         upload.upload(take_upload, upload, [selection, viewer, upload], **_QUIET)
         dataset.input(choose_dataset, dataset, models, **_QUIET)
-        checkpoint.input(list_models, [dataset, checkpoint], models, **_QUIET)
-        refresh.click(list_models, [dataset, checkpoint], models, **_QUIET)
+        checkpoint.input(models_for, [dataset, checkpoint], models, **_QUIET)
+        refresh.click(models_for, [dataset, checkpoint], models, **_QUIET)
         gr.on(
             [segment.click, phrases.submit],
             segment_now,
@@ -155,7 +154,7 @@ def build_page(api_url: str) -> gr.Blocks:
             **{**_QUIET, "concurrency_limit": SEGMENT_CONCURRENCY},
         ).failure(None, None, None, js=_IDLE_JS, api_visibility="private")
         gr.on([page.load, timer.tick], check_service, None, [service, timer], **_QUIET)
-        page.load(list_models, [dataset, checkpoint], models, **_QUIET)
+        page.load(models_for, [dataset, checkpoint], models, **_QUIET)
     return page
 
 

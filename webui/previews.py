@@ -7,6 +7,7 @@ This one only helps to recognise the file; what it cannot show is left to the se
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,16 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, convert_color_space
+from PIL import Image, ImageOps
+from pydicom.encaps import get_frame
+from pydicom.filereader import read_file_meta_info
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 # Beyond this a preview costs more memory than it is worth; the server has its own limit.
 MAX_PIXELS = 50_000_000
 
-# What Pillow, pydicom and its decoders raise on files that are cut short, of other kinds or too large.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    InvalidDicomError,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-)
+logger = logging.getLogger(__name__)
 
 
 def preview_png(path: Path, *, side: int) -> bytes | None:
@@ -57,7 +47,9 @@ def preview_png(path: Path, *, side: int) -> bytes | None:
             image.thumbnail((side, side))
             buffer = io.BytesIO()
             image.save(buffer, "PNG")
-        except _UNREADABLE:
+        except Exception as error:
+            # Decoders raise whatever they like on files that are cut short or of another kind.
+            logger.info("no preview of %s: %s", path.name, error)
             return None
     return buffer.getvalue()
 
@@ -77,20 +69,32 @@ def _picture(path: Path) -> Image.Image | None:
 
 
 def _dicom(path: Path) -> Image.Image | None:
+    # A deflated file is inflated whole on reading, whatever its size.
+    if read_file_meta_info(path).TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        return None
     dataset = pydicom.dcmread(path)
     frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1 or dataset.Rows * dataset.Columns > MAX_PIXELS:
+    if frames > 1 or dataset.Rows * dataset.Columns > MAX_PIXELS or not _size_is_true(dataset):
         return None
     pixels = dataset.pixel_array
     interpretation = str(dataset.PhotometricInterpretation)
     if interpretation.startswith("MONOCHROME"):
         grey = _stretch(apply_voi_lut(apply_modality_lut(pixels, dataset), dataset))
         return Image.fromarray(255 - grey if interpretation == "MONOCHROME1" else grey)
-    if interpretation == "PALETTE COLOR":
-        return None
-    if interpretation.startswith("YBR_FULL") and dataset.file_meta.TransferSyntaxUID.is_compressed is False:
-        pixels = convert_color_space(pixels, interpretation, "RGB")
-    return Image.fromarray(pixels.astype(np.uint8))
+    # pydicom has turned compressed colour into RGB, but leaves uncompressed YBR to the caller.
+    compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
+    if interpretation == "RGB" or (compressed and interpretation.startswith("YBR")):
+        return Image.fromarray(pixels.astype(np.uint8))
+    return None
+
+
+def _size_is_true(dataset: pydicom.Dataset) -> bool:
+    """Whether a compressed frame is as large as the header says, so that decoding it is affordable."""
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return True
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    with Image.open(io.BytesIO(frame)) as opened:
+        return bool(opened.size == (dataset.Columns, dataset.Rows))
 
 
 def _stretch(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -177,6 +177,16 @@ document.addEventListener("tunevlseg:busy", () => {
   setBusy(true);
 });
 document.addEventListener("tunevlseg:idle", () => setBusy(false));
+
+// A file dropped on the image would otherwise replace the page.
+part("stage").addEventListener("dragover", (event) => event.preventDefault());
+part("stage").addEventListener("drop", (event) => {
+  event.preventDefault();
+  const field = document.querySelector(".tvs-upload input[type=file]");
+  if (!field || !event.dataTransfer.files.length) return;
+  field.files = event.dataTransfer.files;
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+});
 watch("value", () => {
   receive().catch((error) => {
     setBusy(false);
