@@ -12,6 +12,7 @@ Further files (plots, overlay sheets) may lie beside them and are listed in the 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ CONFIG, WEIGHTS, EVALUATION, CARD, SUMS = (
     "README.md",
     "SHA256SUMS",
 )
+LISTED = (CONFIG, WEIGHTS, EVALUATION, CARD)
 LEARNER, PACK = "learner.", "pack."
 
 
@@ -89,6 +91,13 @@ class NewCheckpoint:
     card: str
     extras: dict[str, bytes] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if (self.config.pack_digest, self.config.head) != (self.pack.digest, self.pack.head_mode):
+            raise ValueError("the configuration describes another pack")
+        for name in self.extras:
+            if name in (*LISTED, SUMS) or not _is_plain(name):
+                raise ValueError(f"{name!r} cannot be the name of a further file")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -123,7 +132,7 @@ def write_checkpoint(folder: Path, new: NewCheckpoint) -> None:
     files = {
         CONFIG: (new.config.model_dump_json(indent=2) + "\n").encode(),
         WEIGHTS: save(tensors),
-        EVALUATION: (json.dumps(new.evaluation, indent=2) + "\n").encode(),
+        EVALUATION: (json.dumps(_without_nan(new.evaluation), indent=2, allow_nan=False) + "\n").encode(),
         CARD: new.card.encode(),
         **new.extras,
     }
@@ -136,35 +145,37 @@ def write_checkpoint(folder: Path, new: NewCheckpoint) -> None:
 
 def read_config(folder: Path) -> CheckpointConfig:
     """Read only ``adapter_config.json``; cheap, for lists."""
+    raw = _read_object(folder / CONFIG)
+    # Before anything else is judged: a later format may mean other fields.
+    if raw.get("format") != FORMAT:
+        raise DamagedError(f"checkpoint {folder} has format {raw.get('format')}; this version reads {FORMAT}")
     try:
-        return CheckpointConfig.model_validate_json((folder / CONFIG).read_bytes())
-    except FileNotFoundError as error:
-        raise DamagedError(f"checkpoint {folder} lacks {CONFIG}") from error
+        return CheckpointConfig.model_validate(raw)
     except ValidationError as error:
         raise DamagedError(f"{folder / CONFIG} is not a checkpoint configuration: {error}") from error
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
     """Read only ``eval.json``."""
-    try:
-        content: dict[str, Any] = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{folder / EVALUATION} cannot be read: {error}") from error
-    return content
+    return _read_object(folder / EVALUATION)
 
 
 def verify_sums(folder: Path) -> None:
     """Raise DamagedError unless every file has the digest recorded for it."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DamagedError(f"checkpoint {folder} lacks {SUMS}") from error
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{folder / SUMS} cannot be read: {error}") from error
     recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in (CONFIG, WEIGHTS, EVALUATION, CARD):
+    for name in LISTED:
         if name not in recorded:
             raise DamagedError(f"{folder / SUMS} does not list {name}")
     for name, digest in recorded.items():
         path = folder / name
+        if not _is_plain(name):
+            raise DamagedError(f"{folder / SUMS} lists {name!r}, which is not a file beside it")
         if not path.is_file():
             raise DamagedError(f"checkpoint {folder} lacks {name}")
         if (found := file_digest(path)) != digest:
@@ -179,8 +190,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     verify_sums(folder)
     config = read_config(folder)
-    if config.format != FORMAT:
-        raise DamagedError(f"checkpoint {folder} has format {config.format}; this version reads {FORMAT}")
     try:
         tensors = load((folder / WEIGHTS).read_bytes())
     except SafetensorError as error:
@@ -193,3 +202,28 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if pack.digest != config.pack_digest:
         raise DamagedError(f"{folder}: the pack has digest {pack.digest}, not {config.pack_digest}")
     return Checkpoint(folder, config, pack, under(LEARNER), read_evaluation(folder))
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DamagedError(f"checkpoint {path.parent} lacks {path.name}") from error
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} must hold a JSON object")
+    return content
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and Path(name).name == name
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with numbers JSON cannot write, such as a distance to an empty mask, as null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from uuid import uuid4
 
 ASIDE_PREFIX = ".aside-"
 
@@ -32,13 +32,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a file's content, whole or not at all."""
-    descriptor, aside = tempfile.mkstemp(prefix=ASIDE_PREFIX, dir=path.parent)
-    os.close(descriptor)
+    aside = _aside_name(path.parent)
     try:
-        write_file(Path(aside), content)
+        write_file(aside, content)
         os.replace(aside, path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -59,7 +58,8 @@ def append_line(path: Path, line: str) -> None:
 @contextmanager
 def folder_aside(parent: Path) -> Iterator[Path]:
     """A scratch folder in ``parent``, gone on leaving unless it was renamed into place."""
-    aside = Path(tempfile.mkdtemp(prefix=ASIDE_PREFIX, dir=parent))
+    aside = _aside_name(parent)
+    aside.mkdir()
     try:
         yield aside
     finally:
@@ -69,7 +69,18 @@ def folder_aside(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock against other threads and processes; a killed holder lets go."""
+    """Hold a folder's lock against other threads and processes; a killed holder lets go.
+
+    Whoever writes aside in such a folder does so under its lock. What lies aside when the lock
+    is gained therefore belongs to no one alive, and goes.
+    """
     with (folder / ".lock").open("a") as handle:
         flock(handle, LOCK_EX)
+        for left in folder.glob(f"{ASIDE_PREFIX}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
+
+
+def _aside_name(parent: Path) -> Path:
+    # Not tempfile, whose files and folders are private: a registry may be shared with other users.
+    return parent / f"{ASIDE_PREFIX}{uuid4().hex}"

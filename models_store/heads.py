@@ -51,6 +51,13 @@ class AdditiveHead(nn.Module):
         return (1 - self.ratio) * own + self.ratio * new
 
 
-def make_head(channels: int, mode: HeadMode) -> AdditiveHead | None:
-    """A fresh head, or None for mode ``none``."""
-    return None if mode is HeadMode.NONE else AdditiveHead(channels, mode)
+def make_head(channels: int, mode: HeadMode, generator: torch.Generator) -> AdditiveHead | None:
+    """A fresh head, or None for mode ``none``; torch's own initialisation, drawn from ``generator``."""
+    if mode is HeadMode.NONE:
+        return None
+    head = AdditiveHead(channels, mode)
+    bound = (channels * KERNEL * KERNEL) ** -0.5
+    with torch.no_grad():
+        for parameter in head.conv.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return head

@@ -65,9 +65,10 @@ class PromptPack:
         state = {k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")}
         head = None
         if head_mode is not HeadMode.NONE:
-            if "conv.weight" not in state:
+            weight = state.get("conv.weight")
+            if weight is None or weight.ndim != 4:
                 raise DamagedError(f"the checkpoint says head {head_mode.value!r} but holds no head")
-            head = AdditiveHead(state["conv.weight"].shape[1], head_mode).eval().requires_grad_(False)
+            head = AdditiveHead(weight.shape[1], head_mode).eval().requires_grad_(False)
             try:
                 head.load_state_dict(state)
             except RuntimeError as error:
@@ -86,7 +87,7 @@ class PromptPack:
         return tensors_digest({} if self.visual is None else {"visual": self.visual})
 
     def check_fits(self, spec: VLSMSpec) -> None:
-        """Raise MismatchError unless the prompts have this model's widths and depths."""
+        """Raise MismatchError unless prompts and head have this model's sizes."""
         limits = (
             ("text", self.text, spec.text_width, spec.text_layers),
             ("visual", self.visual, spec.vision_width, spec.vision_layers),
@@ -97,6 +98,11 @@ class PromptPack:
                     f"{name} prompts of shape {tuple(prompts.shape)} do not fit {spec.name}: "
                     f"width must be {width} and depth at most {layers}"
                 )
+        if self.text_tokens > spec.most_prompts:
+            raise MismatchError(
+                f"{self.text_tokens} text prompts per layer do not fit {spec.name}, "
+                f"which takes at most {spec.most_prompts}"
+            )
         if self.head is not None and self.head.conv.in_channels != spec.grid_channels:
             raise MismatchError(
                 f"a head of {self.head.conv.in_channels} channels does not fit {spec.name}, "

@@ -1,8 +1,8 @@
 """The registry: versions, aliases and their history, as plain files.
 
-    <root>/<dataset>/versions/v0001/   an immutable checkpoint folder
-    <root>/<dataset>/aliases.json      which version each alias means, replaced atomically
-    <root>/<dataset>/history.jsonl     who moved which alias when, why, from where to where
+<root>/<dataset>/versions/v0001/   an immutable checkpoint folder
+<root>/<dataset>/aliases.json      which version each alias means, replaced atomically
+<root>/<dataset>/history.jsonl     who moved which alias when, why, from where to where
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from models_store.checkpoints import Checkpoint, NewCheckpoint, read_checkpoint, write_checkpoint
 from models_store.errors import BadInputError, DamagedError, UnknownNameError
 from models_store.files import append_line, folder_aside, locked, replace_file, sync_folder
 
 DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-VERSION_NAME = re.compile(r"v\d{4,}")
+VERSION_NAME = re.compile(r"v[0-9]{4,}")
 CHAMPION, CANDIDATE = "champion", "candidate"
 ALIASES = (CHAMPION, CANDIDATE)
+_ALIASES_FILE = TypeAdapter(dict[str, str])
 
 
 class AliasMove(BaseModel):
@@ -97,12 +98,11 @@ class Registry:
         """Aliases of a dataset and the versions they mean."""
         path = self._folder(dataset) / "aliases.json"
         try:
-            aliases: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+            return _ALIASES_FILE.validate_json(path.read_bytes())
         except FileNotFoundError:
             return {}
-        except ValueError as error:
-            raise DamagedError(f"{path} is not valid JSON: {error}") from error
-        return aliases
+        except ValidationError as error:
+            raise DamagedError(f"{path} is not an object of aliases and versions: {error}") from error
 
     def history(self, dataset: str) -> list[AliasMove]:
         """Every move of every alias, oldest first; a line cut short by a crash is left out."""
@@ -156,15 +156,13 @@ class Registry:
         folder = self.root / dataset
         versions = folder / "versions"
         versions.mkdir(parents=True, exist_ok=True)
-        with folder_aside(folder) as aside:
-            # mkdtemp makes it private; the registry may be a volume shared with other users.
-            aside.chmod(0o755)
+        with locked(folder), folder_aside(folder) as aside:
             write_checkpoint(aside, new)
-            with locked(folder):
-                last = self._versions(folder)[-1:]
-                version = f"v{int(last[0][1:]) + 1 if last else 1:04d}"
-                os.rename(aside, versions / version)
-                sync_folder(versions)
+            last = self._versions(folder)[-1:]
+            version = f"v{int(last[0][1:]) + 1 if last else 1:04d}"
+            os.rename(aside, versions / version)
+            for changed in (versions, folder, self.root):
+                sync_folder(changed)
         return Reference(dataset, version)
 
     def move_alias(self, reference: Reference, alias: str, *, author: str, reason: str) -> AliasMove:
@@ -192,15 +190,8 @@ class Registry:
         check_alias(alias)
         folder = self._folder(dataset)
         with locked(folder):
-            trail: list[str] = []
-            for move in (m for m in self.history(dataset) if m.alias == alias):
-                if move.kind == "rollback":
-                    trail.pop()
-                else:
-                    trail.append(move.version)
-            if trail and trail[-1] != self.aliases(dataset).get(alias):
-                # A crash came between the record of the last move and the move itself.
-                trail.pop()
+            moves = [move for move in self.history(dataset) if move.alias == alias]
+            trail = _trail(moves, self.aliases(dataset).get(alias))
             if len(trail) < 2:
                 raise BadInputError(f"alias {alias!r} of {dataset!r} has no earlier version to go back to")
             reference = Reference(dataset, trail[-2])
@@ -232,7 +223,7 @@ class Registry:
         return move
 
     def _folder(self, dataset: str) -> Path:
-        if not DATASET_NAME.fullmatch(dataset) or not (self.root / dataset).is_dir():
+        if not DATASET_NAME.fullmatch(dataset) or not self._versions(self.root / dataset):
             raise UnknownNameError(f"no dataset {dataset!r}; there are {_listing(self.datasets())}")
         return self.root / dataset
 
@@ -243,6 +234,25 @@ class Registry:
             return []
         found = (p.name for p in versions.iterdir() if VERSION_NAME.fullmatch(p.name))
         return sorted(found, key=lambda name: int(name[1:]))
+
+
+def _trail(moves: Sequence[AliasMove], now: str | None) -> list[str]:
+    """The versions an alias has meant, the present one last, without those rolled back.
+
+    A crash can come between the record of a move and the move itself. The next record's
+    ``previous``, or what the alias means ``now``, tells that it did, and the record is passed over.
+    """
+    trail: list[str] = []
+    before = trail
+    for move in moves:
+        if (trail[-1] if trail else None) != move.previous:
+            trail = before
+        before = trail
+        if move.kind == "rollback":
+            trail = trail[:-1]
+        elif move.version != move.previous:
+            trail = [*trail, move.version]
+    return trail if trail and trail[-1] == now else before
 
 
 def check_dataset_name(name: str) -> None:

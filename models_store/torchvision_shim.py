@@ -25,7 +25,7 @@ _libraries: list[torch.library.Library] = []
 
 def ensure_torchvision_imports() -> None:
     """Import torchvision if it is installed, defining the missing schemas where it must be."""
-    if importlib.util.find_spec("torchvision") is None or "torchvision" in sys.modules:
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
         return
     try:
         importlib.import_module("torchvision")

@@ -64,6 +64,11 @@ class VLSMSpec:
         return min(self.text_layers, self.vision_layers)
 
     @property
+    def most_prompts(self) -> int:
+        """Most prompt tokens per layer; they leave half of the text positions to the phrase."""
+        return self.text_positions // 2
+
+    @property
     def preprocessing(self) -> dict[str, Any]:
         """What a checkpoint records about how pixels were prepared."""
         fields = asdict(self)

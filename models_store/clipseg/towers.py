@@ -30,14 +30,16 @@ def per_depth(prompts: Tensor | None, rows: int) -> list[Tensor]:
 
 
 def fit_positions(tokens: Tokens, prompts: int, positions: int) -> Tokens:
-    """Cut token columns so that they and the prompts fit, keeping the last column.
+    """Cut token columns so that they and the prompts fit, closing each row as it was closed.
 
-    The last column closes the sentence, so it stays; what goes are the words before it.
+    A row's own last token is its EOS, so it stays; what goes are the words before it. (The
+    benchmark keeps the batch's last column, which is the same where padding and EOS are.)
     """
     room = positions - prompts
     if tokens.ids.shape[1] <= room:
         return tokens
-    ids = torch.cat([tokens.ids[:, : room - 1], tokens.ids[:, -1:]], dim=1)
+    closing = tokens.ids.gather(1, tokens.mask.long().sum(dim=1, keepdim=True) - 1)
+    ids = torch.cat([tokens.ids[:, : room - 1], closing], dim=1)
     return Tokens(ids, tokens.mask[:, :room])
 
 
@@ -58,9 +60,7 @@ def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def encode_text(
-    network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: Tensor | None
-) -> TextFeatures:
+def encode_text(network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: Tensor | None) -> TextFeatures:
     """Encode phrases, with prompts P_0..P_{D-1} right after BOS.
 
     P_0 receives position embeddings like any word and moves the words right by n; P_k replaces
@@ -137,12 +137,12 @@ def encode_image(
     if levels:
         hidden = torch.cat([hidden, levels[0].to(hidden.dtype)], dim=1)
     hidden = tower.pre_layrnorm(hidden)
-    wanted = set(network.extract_layers)
-    activations = []
+    wanted = network.extract_layers
+    outputs = {}
     for index, layer in enumerate(tower.encoder.layers[: max(wanted) + 1]):
         hidden = layer(hidden, attention_mask=None)
         if index + 1 < len(levels):
             hidden = torch.cat([hidden[:, : hidden.shape[1] - n], levels[index + 1].to(hidden.dtype)], dim=1)
         if index in wanted:
-            activations.append(hidden)
-    return ImageFeatures(tuple(activations), fine, grid, n)
+            outputs[index] = hidden
+    return ImageFeatures(tuple(outputs[index] for index in wanted), fine, grid, n)

@@ -47,9 +47,7 @@ class CoOp(PromptLearner):
         if first is not None:
             with torch.no_grad():
                 self.context[0] = first
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.head = make_head(spec.grid_channels, head)
+        self.head = make_head(spec.grid_channels, head, generator)
 
     def prompts(self) -> tuple[nn.Parameter, None]:
         return self.context, None

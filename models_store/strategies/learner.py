@@ -58,5 +58,5 @@ def check_depth(depth: int, n: int, spec: VLSMSpec) -> None:
     """Raise BadInputError unless 1 <= depth <= the model's layers and 1 <= n <= half the positions."""
     if not 1 <= depth <= spec.max_depth:
         raise BadInputError(f"prompt depth {depth} is outside 1..{spec.max_depth}, the layers of {spec.name}")
-    if not 1 <= n <= spec.text_positions // 2:
-        raise BadInputError(f"{n} prompt tokens are outside 1..{spec.text_positions // 2}")
+    if not 1 <= n <= spec.most_prompts:
+        raise BadInputError(f"{n} prompt tokens are outside 1..{spec.most_prompts}")

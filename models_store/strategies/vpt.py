@@ -36,9 +36,7 @@ class VPT(PromptLearner):
         self.useful_depth = min(depth, vlsm.spec.last_vision_layer + 1)
         generator = torch.Generator().manual_seed(seed)
         self.context = random_context(depth, n, vlsm.spec.vision_width, generator)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.head = make_head(vlsm.spec.grid_channels, head)
+        self.head = make_head(vlsm.spec.grid_channels, head, generator)
 
     def prompts(self) -> tuple[None, Tensor]:
         return None, self.context[: self.useful_depth]
