@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trainer.data.folder import read_split
 from trainer.pretrain.augment import augment
+from trainer.pretrain.moles import draw_mole
 from trainer.pretrain.recipe import DatasetRow, Recipe
 from trainer.pretrain.scenes import draw_scene, draw_scene_questions
 
@@ -88,6 +89,8 @@ class BatchSource:
         self.corpora = corpora
         weights = np.array([c.row.weight for c in corpora])
         self._weights = weights / weights.sum()
+        folders = [c.row.folder for c in corpora]
+        self._lookalike = folders.index(recipe.lookalike_folder)
         self._absent = []
         for corpus in corpora:
             own = sorted(set().union(*corpus.phrases))
@@ -106,8 +109,13 @@ class BatchSource:
         side = self.side(step)
         rows = schedule.decay_batch if step >= schedule.decay_start else schedule.batch
         rng = np.random.default_rng([self.recipe.seed, step, 1])
-        ask = self._ask_twice if step >= schedule.pairs_from else self._ask_once
-        drawn = [ask(rng, side) for _ in range(rows)]
+        lookalikes = self.recipe.lookalike_share if step >= schedule.lookalikes_from else 0.0
+        drawn = [
+            self._ask_twice(rng, side, lookalikes)
+            if step >= schedule.pairs_from
+            else self._ask_once(rng, side)
+            for _ in range(rows)
+        ]
         return Batch(
             torch.from_numpy(np.stack([image for image, _ in drawn])),
             torch.tensor([i for i, (_, questions) in enumerate(drawn) for _ in questions]),
@@ -126,11 +134,16 @@ class BatchSource:
             return image, [(str(rng.choice(self.corpora[which].phrases[index])), mask)]
         return image, [self._absent_question(rng, which, mask)]
 
-    def _ask_twice(self, rng: np.random.Generator, side: int) -> Asked:
-        if rng.random() < self.recipe.mix["scenes"]:
+    def _ask_twice(self, rng: np.random.Generator, side: int, lookalikes: float) -> Asked:
+        kind, scenes = rng.random(), self.recipe.mix["scenes"]
+        if kind < scenes:
             image, questions = draw_scene_questions(rng, side, 2)
             return image, questions
-        which, index, image, mask = self._real(rng, side)
+        if kind < scenes + lookalikes:
+            which, index = self._lookalike, 0
+            image, mask = draw_mole(rng, side)
+        else:
+            which, index, image, mask = self._real(rng, side)
         own = (str(rng.choice(self.corpora[which].phrases[index])), mask)
         return image, [own, self._absent_question(rng, which, mask)]
 

@@ -42,6 +42,7 @@ class Schedule:
     clip: float
     ema: float
     pairs_from: int
+    lookalikes_from: int
 
     @property
     def decay_start(self) -> int:
@@ -66,6 +67,8 @@ class Recipe:
     network: dict[str, Any]
     schedule: Schedule
     mix: dict[str, float]
+    lookalike_share: float
+    lookalike_folder: str
     datasets: tuple[DatasetRow, ...]
     absent_train: tuple[str, ...]
     absent_held_out: tuple[str, ...]
@@ -117,6 +120,8 @@ def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
         network=raw["network"],
         schedule=Schedule(**schedule),
         mix=raw["mix"],
+        lookalike_share=raw["lookalikes"]["share"],
+        lookalike_folder=raw["lookalikes"]["folder"],
         datasets=tuple(rows),
         absent_train=tuple(raw["absent_things"]["train"]),
         absent_held_out=tuple(raw["absent_things"]["held_out"]),

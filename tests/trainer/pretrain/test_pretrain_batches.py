@@ -29,7 +29,7 @@ def source() -> BatchSource:
     image, mask = disc()
     corpora = [
         Corpus(row("livers"), [image], [mask], [["liver", "the liver in a CT slice"]]),
-        Corpus(row("moles"), [image], [mask], [["skin lesion", "mole"]]),
+        Corpus(row("isic2017_skin_mini"), [image], [mask], [["skin lesion", "mole"]]),
     ]
     return BatchSource(dataclasses.replace(recipe, schedule=schedule), corpora)
 
@@ -110,3 +110,11 @@ def test_learning_rate_warms_up_holds_and_decays():
     assert schedule.factor(schedule.warmup) == 1
     assert schedule.factor(schedule.decay_start) == pytest.approx(1)
     assert schedule.factor(schedule.steps - 1) < 0.02
+
+
+def test_lookalikes_come_only_from_their_step_on(source: BatchSource):
+    """Before it, a batch is what it was before there were look-alikes."""
+    with_none = BatchSource(dataclasses.replace(source.recipe, lookalike_share=0.0), source.corpora)
+    start = source.recipe.schedule.lookalikes_from
+    assert torch.equal(source.batch(start - 1).pixels, with_none.batch(start - 1).pixels)
+    assert not torch.equal(source.batch(start).pixels, with_none.batch(start).pixels)
