@@ -122,7 +122,7 @@ def test_example_phrase_overlay_and_sliders_without_inference(page: Studio) -> N
     page.slide("threshold", 0.01)
     marked = page.pixels()
     assert changed(plain, marked) > 0.2
-    assert "px · confidence" in page.rows()[0]
+    assert "1,990,921 px\nconfidence 0." in page.rows()[0], "every pixel of 1411 × 1411"
     page.slide("opacity", 0.9)
     strong = page.pixels()
     assert changed(marked, strong) > 0.2
@@ -161,7 +161,7 @@ def test_uploaded_dicom_two_phrases_colours_and_spacing(page: Studio) -> None:
     page.slide("opacity", 0.3)
     assert all("mm²" in row for row in page.rows())
     area = 128 * 128 * 0.661468**2
-    assert f"16,384 px · {area:,.0f} mm²" in page.rows()[0]
+    assert f"16,384 px\n{area:,.0f} mm²" in page.rows()[0]
     both = page.pixels()
     page.page.get_by_label("Show lung (orange)").uncheck()
     one = page.pixels()

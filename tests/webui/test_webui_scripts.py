@@ -52,8 +52,9 @@ def test_figures_follow_the_threshold(scripts: Page, threshold: float) -> None:
     levels = np.random.default_rng(1).integers(0, 256, 4000)
     area, confidence, marked = scripts.evaluate(
         """([levels, threshold]) => {
-            const { area, confidence } = measureAt(cumulate(Uint8Array.from(levels)), threshold);
-            return [area, confidence, maskAt(levels, threshold).reduce((a, b) => a + b, 0)];
+            const cut = cutLevel(threshold);
+            const { area, confidence } = measureAt(cumulate(Uint8Array.from(levels)), cut);
+            return [area, confidence, maskAt(levels, cut).reduce((a, b) => a + b, 0)];
         }""",
         [levels.tolist(), threshold],
     )
@@ -63,7 +64,7 @@ def test_figures_follow_the_threshold(scripts: Page, threshold: float) -> None:
 
 
 def test_nothing_inside_has_no_confidence(scripts: Page) -> None:
-    told = scripts.evaluate("() => measureAt(cumulate(Uint8Array.of(3, 4)), 0.5)")
+    told = scripts.evaluate("() => measureAt(cumulate(Uint8Array.of(3, 4)), 128)")
     assert told == {"area": 0, "confidence": None}
 
 

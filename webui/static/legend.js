@@ -44,7 +44,8 @@ function legendRow(layer, { onShow, onSave }) {
       const { area, confidence } = layer.measure;
       row.classList.toggle("tvs-nothing", area === 0);
       save.disabled = area === 0;
-      figures.textContent = area === 0 ? "Nothing found at this threshold" : describe(layer, area, confidence);
+      const texts = area ? describe(layer, area, confidence) : ["Nothing found at this threshold"];
+      figures.replaceChildren(...texts.map((text) => make("span", "", text)));
     },
   };
 }
@@ -53,11 +54,15 @@ function describe(layer, area, confidence) {
   const parts = [`${area.toLocaleString("en")} px`];
   if (layer.mm2PerPixel) parts.push(`${formatMm2(area * layer.mm2PerPixel)} mm²`);
   parts.push(`confidence ${confidence.toFixed(2)}`);
-  return parts.join(" · ");
+  return parts;
 }
 
 function formatMm2(value) {
   return value.toLocaleString("en", { maximumFractionDigits: value < 100 ? 1 : 0 });
+}
+
+function formatTime(ms) {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
 /** Fill the definition list with what the answer says about itself. */
@@ -79,7 +84,7 @@ function answerDetails(name, { image, versions, timings_ms: timings }) {
     ["Image", name, `SHA-256 ${image.digest}`],
     ["Size", `${image.width} × ${image.height} px`],
     ["Spacing", spacing ? `${spacing.map((mm) => mm.toFixed(3)).join(" × ")} mm` : "not known"],
-    ["Time", `${Math.round(timings.total)} ms`, steps.map(([s, ms]) => `${s} ${ms.toFixed(1)} ms`).join(", ")],
+    ["Time", formatTime(timings.total), steps.map(([s, ms]) => `${s} ${ms.toFixed(1)} ms`).join(", ")],
     ["Base", `${base.name} (${base.digest.slice(0, 8)})`, `SHA-256 ${base.digest}`],
     [
       "Checkpoint",

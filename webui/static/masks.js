@@ -47,17 +47,15 @@ function cutLevel(threshold) {
   return Math.round(threshold * 255);
 }
 
-/** One byte per pixel: 1 where the level reaches the threshold. */
-function maskAt(levels, threshold) {
-  const cut = cutLevel(threshold);
+/** One byte per pixel: 1 where the level reaches the cut. */
+function maskAt(levels, cut) {
   const mask = new Uint8Array(levels.length);
   for (let i = 0; i < levels.length; i++) mask[i] = levels[i] >= cut ? 1 : 0;
   return mask;
 }
 
 /** Area in pixels and mean probability inside; confidence is null for an empty mask. */
-function measureAt(cumulated, threshold) {
-  const cut = cutLevel(threshold);
+function measureAt(cumulated, cut) {
   const area = cumulated.area[cut];
   return { area, confidence: area ? cumulated.sum[cut] / area / 255 : null };
 }

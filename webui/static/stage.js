@@ -41,41 +41,49 @@ class Stage {
     const [left, top] = [Math.floor((width - w) / 2), Math.floor((height - h) / 2)];
     this.context.imageSmoothingQuality = "high";
     this.context.drawImage(this.bitmap, left, top, w, h);
-    for (const layer of this.layers) {
-      if (!layer.visible) continue;
-      const tint = tintMask(layer, w, h, this.opacity, Math.max(1, Math.round(OUTLINE_PX * ratio)));
-      const sheet = new OffscreenCanvas(w, h);
-      sheet.getContext("2d").putImageData(tint, 0, 0);
-      this.context.drawImage(sheet, left, top);
-    }
+    const border = Math.max(1, Math.round(OUTLINE_PX * ratio));
+    const sheets = this.layers.filter((layer) => layer.visible).map((layer) => paint(layer, w, h, border));
+    // All outlines above all tints, so that a mask under another one stays visible.
+    this.context.globalAlpha = this.opacity;
+    for (const { tint } of sheets) this.context.drawImage(tint, left, top);
+    this.context.globalAlpha = 1;
+    for (const { outline } of sheets) this.context.drawImage(outline, left, top);
   }
 }
 
-/** A mask at the size it is shown: tinted inside, opaque along its border whatever the zoom. */
-function tintMask({ mask, width, height, colour }, w, h, opacity, border) {
+/** A mask at the size it is shown, as two pictures; its outline is as wide whatever the zoom. */
+function paint({ levels, cut, width, height, colour }, w, h, border) {
   const inside = new Uint8Array(w * h);
   const columns = Int32Array.from({ length: w }, (_, x) => Math.floor(((x + 0.5) * width) / w));
   for (let y = 0; y < h; y++) {
     const row = Math.floor(((y + 0.5) * height) / h) * width;
-    for (let x = 0; x < w; x++) inside[y * w + x] = mask[row + columns[x]];
+    for (let x = 0; x < w; x++) inside[y * w + x] = levels[row + columns[x]] >= cut ? 1 : 0;
   }
-  const image = new ImageData(w, h);
-  const pixels = new Uint32Array(image.data.buffer);
-  const rgb = colour[0] | (colour[1] << 8) | (colour[2] << 16);
-  const fill = (rgb | (Math.round(opacity * 255) << 24)) >>> 0;
-  const line = (rgb | (255 << 24)) >>> 0;
+  const opaque = (colour[0] | (colour[1] << 8) | (colour[2] << 16) | (255 << 24)) >>> 0;
+  const [tint, outline] = [new ImageData(w, h), new ImageData(w, h)];
+  const [filled, drawn] = [new Uint32Array(tint.data.buffer), new Uint32Array(outline.data.buffer)];
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) {
       const i = y * w + x;
       if (!inside[i]) continue;
-      let edge = false;
-      for (let d = 1; d <= border && !edge; d++) {
-        edge =
-          x < d || x + d >= w || y < d || y + d >= h ||
-          !inside[i - d] || !inside[i + d] || !inside[i - d * w] || !inside[i + d * w];
-      }
-      pixels[i] = edge ? line : fill;
+      filled[i] = opaque;
+      if (isEdge(inside, w, h, x, y, border)) drawn[i] = opaque;
     }
   }
-  return image;
+  return { tint: sheetOf(tint), outline: sheetOf(outline) };
+}
+
+function isEdge(inside, w, h, x, y, border) {
+  const i = y * w + x;
+  for (let d = 1; d <= border; d++) {
+    if (x < d || x + d >= w || y < d || y + d >= h) return true;
+    if (!inside[i - d] || !inside[i + d] || !inside[i - d * w] || !inside[i + d * w]) return true;
+  }
+  return false;
+}
+
+function sheetOf(image) {
+  const sheet = new OffscreenCanvas(image.width, image.height);
+  sheet.getContext("2d").putImageData(image, 0, 0);
+  return sheet;
 }

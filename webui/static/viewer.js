@@ -31,12 +31,13 @@ function showThreshold() {
   part("reset").disabled = threshold === defaultThreshold;
 }
 
-/** At the answer's own threshold its exact masks count; elsewhere they come from the levels. */
+/** At the answer's own threshold its exact masks count; elsewhere the rounded probabilities. */
 function applyThreshold() {
   for (const layer of stage.layers) {
     const exact = threshold === layer.answerThreshold;
-    layer.mask = exact ? layer.exactMask : maskAt(layer.levels, threshold);
-    layer.measure = exact ? layer.exactMeasure : measureAt(layer.cumulated, threshold);
+    layer.levels = exact ? layer.exactMask : layer.probability;
+    layer.cut = exact ? 1 : cutLevel(threshold);
+    layer.measure = exact ? layer.exactMeasure : measureAt(layer.cumulated, layer.cut);
   }
   rows.forEach((row) => row.update());
   stage.schedule();
@@ -70,15 +71,15 @@ async function showImage(message) {
 }
 
 async function makeLayer(mask, index, answer) {
-  const levels = bitmapLevels(await decodePng(mask.probability_png));
+  const probability = bitmapLevels(await decodePng(mask.probability_png));
   const spacing = answer.image.pixel_spacing_mm;
   const [colourName, colour] = COLOURS[index % COLOURS.length];
   return {
     prompt: mask.prompt,
     colour,
     colourName,
-    levels,
-    cumulated: cumulate(levels),
+    probability,
+    cumulated: cumulate(probability),
     exactMask: decodeRle(mask.rle),
     exactMeasure: { area: mask.area_px, confidence: mask.confidence },
     answerThreshold: answer.threshold,
@@ -94,10 +95,10 @@ async function showResult(message) {
   // The person has chosen another image meanwhile: this answer is not about what is on screen.
   if (message.image_id !== shown.id) return setBusy(false);
   const preview = answer.image.preview_png;
-  const [bitmap, layers] = await Promise.all([
-    preview ? decodePng(preview) : stage.bitmap,
-    Promise.all(answer.masks.map((mask, index) => makeLayer(mask, index, answer))),
-  ]);
+  const bitmap = preview ? await decodePng(preview) : stage.bitmap;
+  const layers = [];
+  // One after another: a large image takes four bytes per pixel while it is decoded.
+  for (const [index, mask] of answer.masks.entries()) layers.push(await makeLayer(mask, index, answer));
   if (latest !== message.serial) return;
   setBusy(false);
   showError("", "");
@@ -130,14 +131,14 @@ async function showResult(message) {
   showDetails(part("details"), answerDetails(shown.name, answer));
   const phrases = layers.map((layer) => layer.prompt).join(", ");
   part("canvas").setAttribute("aria-label", `${shown.name} with masks of ${phrases}`);
-  part("status").textContent = `${shown.name} · segmented in ${Math.round(answer.timings_ms.total)} ms`;
+  part("status").textContent = `${shown.name} · segmented in ${formatTime(answer.timings_ms.total)}`;
 }
 
 async function saveMask(layer) {
   const link = document.createElement("a");
   const stem = shown.name.replace(/\.[^.]*$/, "");
   link.download = `${stem}_${layer.prompt}_mask.png`.replace(/[^\p{L}\p{N}._-]+/gu, "-");
-  link.href = URL.createObjectURL(await encodeMaskPng(layer.mask, layer.width, layer.height));
+  link.href = URL.createObjectURL(await encodeMaskPng(maskAt(layer.levels, layer.cut), layer.width, layer.height));
   link.click();
   URL.revokeObjectURL(link.href);
 }
