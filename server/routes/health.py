@@ -56,7 +56,9 @@ async def capabilities(parts: PartsOf) -> Capabilities:
     )
 
 
-@router.get("/problems/{slug}", responses=problems.problem_responses(problems.NOT_FOUND))
+@router.get(
+    "/problems/{slug}", responses=problems.problem_responses(problems.NOT_FOUND, problems.INVALID_REQUEST)
+)
 async def problem(slug: str) -> Problem:
     """What a problem's type means."""
     kind = KINDS.get(slug)

@@ -14,7 +14,7 @@ from server.routes.parts import Parts, PartsOf
 from server.schemas import AliasChange, AliasTarget, CheckpointInfo, DatasetDetail, DatasetInfo
 
 router = APIRouter(tags=["registry"])
-NAMED = problems.problem_responses(problems.UNKNOWN_DATASET, problems.DAMAGED)
+NAMED = problems.problem_responses(problems.UNKNOWN_DATASET, problems.INVALID_REQUEST, problems.DAMAGED)
 MOVED = problems.problem_responses(
     problems.UNKNOWN_DATASET,
     problems.UNKNOWN_NAME,

@@ -38,7 +38,7 @@ def publish(
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in learner.parameters():
-            parameter += spread * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
     pack = learner.fold()
     config = CheckpointConfig(
         strategy=strategy,

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_config, write_base
 from numpy.typing import NDArray
 from serving import publish
 
+from models_store.bases import load_base
 from models_store.checkpoints import BaseIdentity
 from models_store.errors import BadInputError, DamagedError, MismatchError, UnknownNameError
 from models_store.packs import ZERO_SHOT, segment_logits
@@ -159,10 +161,6 @@ class TestReferences:
     def test_a_claim_to_the_right_base_does_not_make_it_fit(
         self, engine: Engine, registry: Registry, tiny_hybrid: FrozenVLSM, tmp_path: Path
     ) -> None:
-        from conftest import tiny_config, write_base
-
-        from models_store.bases import load_base
-
         config = tiny_config()
         config.vision_config.hidden_size = 64
         wide = load_base(str(write_base(tmp_path / "wide", config)))
@@ -180,7 +178,7 @@ class TestReferences:
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
         weights.write_bytes(content)
-        with pytest.raises(DamagedError, match="adapter_model.safetensors has digest"):
+        with pytest.raises(DamagedError, match=r"adapter_model.safetensors has digest"):
             engine.segment(IMAGE, ["a"], str(first))
         assert engine.segment(IMAGE, ["a"], str(second)).checkpoint is not None
 
