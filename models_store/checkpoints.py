@@ -110,12 +110,20 @@ class Checkpoint:
     evaluation: dict[str, Any]
 
     def check_base(self, spec: VLSMSpec) -> None:
-        """Raise MismatchError, naming both digests, unless it was made for this base."""
+        """Raise MismatchError, naming both digests, unless it was made for this base.
+
+        The base is its weights and how it prepares images; its name may differ.
+        """
         made_for = self.config.base
         if made_for.digest != spec.digest:
             raise MismatchError(
                 f"checkpoint {self.folder.name} was made for base {made_for.name!r} ({made_for.digest}), "
                 f"but the base in use is {spec.name!r} ({spec.digest})"
+            )
+        if self.config.preprocessing != spec.preprocessing:
+            raise MismatchError(
+                f"checkpoint {self.folder.name} was made for images prepared by {self.config.preprocessing}, "
+                f"but the base in use prepares them by {spec.preprocessing}"
             )
         self.pack.check_fits(spec)
 
@@ -163,7 +171,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 def verify_sums(folder: Path) -> None:
     """Raise DamagedError unless every file has the digest recorded for it."""
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        lines = (folder / SUMS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except FileNotFoundError as error:
         raise DamagedError(f"checkpoint {folder} lacks {SUMS}") from error
     except (OSError, ValueError) as error:
@@ -217,7 +225,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _is_plain(name: str) -> bool:
-    return bool(name) and Path(name).name == name
+    return name not in ("", "..") and Path(name).name == name
 
 
 def _without_nan(value: Any) -> Any:

@@ -13,7 +13,7 @@ Prompts are plain tensors. Who learned them, and how, is not the model's busines
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -70,9 +70,13 @@ class VLSMSpec:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What a checkpoint records about how pixels were prepared."""
-        fields = asdict(self)
-        return {key: fields[key] for key in ("image_size", "mean", "std", "resample")}
+        """How pixels are prepared, as a checkpoint records it and JSON gives it back."""
+        return {
+            "image_size": self.image_size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "resample": self.resample,
+        }
 
 
 @dataclass(frozen=True)

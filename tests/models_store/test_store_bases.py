@@ -52,7 +52,7 @@ def test_a_folder_says_what_it_is(folder: Path) -> None:
     assert (spec.vision_width, spec.vision_layers, spec.last_vision_layer, spec.max_depth) == (48, 4, 3, 4)
     assert (spec.mean, spec.std) == ((0.5,) * 3, (0.5,) * 3)
     assert spec.resample == 2, "CLIPSeg's processor resizes bilinearly where its file does not say"
-    assert spec.preprocessing == {"image_size": 64, "mean": spec.mean, "std": spec.std, "resample": 2}
+    assert spec.preprocessing == {"image_size": 64, "mean": [0.5] * 3, "std": [0.5] * 3, "resample": 2}
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
