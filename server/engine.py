@@ -163,4 +163,4 @@ class Engine:
     def _finish(self) -> None:
         """Wait for the device, so that each step's time is its own."""
         if self.device.startswith("cuda"):
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
     AllTransferSyntaxes,
@@ -24,7 +24,7 @@ from server.images.decoded import DECODER_ERRORS, check_size, first_line
 from server.images.dicom_values import to_rgb
 from server.images.spacing import pixel_spacing
 
-PREAMBLE = 128
+PREAMBLE, MARK, META_GROUP = 128, b"DICM", 2
 # A file without preamble starts with an element of group 2 or 8, in little endian.
 BARE_STARTS = (b"\x02\x00\x00\x00", b"\x08\x00")
 # Elements beside the pixels; a header many times as large is an attack or a mistake.
@@ -37,7 +37,7 @@ ACCEPTED_SYNTAXES = (
 
 def looks_like_dicom(content: bytes) -> bool:
     """Whether the bytes carry DICOM's mark, or start as files without it do."""
-    return content[PREAMBLE : PREAMBLE + 4] == b"DICM" or content.startswith(BARE_STARTS)
+    return content[PREAMBLE : PREAMBLE + 4] == MARK or content.startswith(BARE_STARTS)
 
 
 def read_dicom(content: bytes, *, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[float, float] | None]:
@@ -120,14 +120,15 @@ def _check_codestream(pixel_data: bytes, rows: int, columns: int, max_pixels: in
 
 def _check_deflated(content: bytes, max_pixels: int) -> None:
     """Refuse a deflated dataset that would inflate to more than an image can need."""
-    length_at = PREAMBLE + 4 + 8
-    start = length_at + 4 + int.from_bytes(content[length_at : length_at + 4], "little")
-    if DeflatedExplicitVRLittleEndian.encode() not in content[:start]:
+    data = BytesIO(content)
+    data.seek(PREAMBLE + 4 if content[PREAMBLE : PREAMBLE + 4] == MARK else 0)
+    # As pydicom finds the end of the meta information: by its groups, whatever length it claims.
+    meta = read_dataset(data, False, True, stop_when=lambda tag, vr, length: tag >> 16 != META_GROUP)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
-    inflate: Any = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     bound = HEADER_ALLOWANCE + max_pixels * MAX_SAMPLE_BYTES
-    size = 0
-    rest = content[start:]
+    size, rest = 0, data.read()
     while rest and not inflate.eof:
         size += len(inflate.decompress(rest, 1024 * 1024))
         rest = inflate.unconsumed_tail

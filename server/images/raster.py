@@ -50,12 +50,9 @@ def read_raster(content: bytes, name: str, *, max_pixels: int) -> NDArray[np.uin
     try:
         with Image.open(BytesIO(content), formats=(name,)) as image:
             check_size(image.height, image.width, max_pixels)
-            frames = getattr(image, "n_frames", 1)
             # A JPEG of several images is a photo with its previews; the first is the photo.
-            if frames > 1 and name != "JPEG":
-                raise UnreadableImageError(
-                    f"the {name} file holds {frames} images; a file of one is accepted"
-                )
+            if name != "JPEG" and _has_second(image):
+                raise UnreadableImageError(f"the {name} file holds several images; a file of one is accepted")
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -69,6 +66,16 @@ def read_raster(content: bytes, name: str, *, max_pixels: int) -> NDArray[np.uin
             f"the file begins like a {name} image but cannot be decoded ({first_line(error)}): "
             f"damaged or cut short; {ACCEPTED}"
         ) from error
+
+
+def _has_second(image: Image.Image) -> bool:
+    """Whether there is a second frame or page; counting them all may take minutes in a made-up file."""
+    try:
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+        return False
+    return True
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -167,10 +167,14 @@ class TestRefusals:
         with pytest.raises(ImageTooLargeError, match="30 x 20 = 600 pixels; at most 599"):
             read_image(content, max_pixels=599)
 
-    def test_several_pages_are_refused_with_their_number(self) -> None:
+    @pytest.mark.parametrize("name", ["TIFF", "PNG", "WEBP"])
+    def test_several_images_are_refused(self, name: str) -> None:
         page = Image.fromarray(RGB)
-        content = saved(page, "TIFF", save_all=True, append_images=[page, page])
-        with pytest.raises(UnreadableImageError, match="holds 3 images; a file of one is accepted"):
+        other = Image.fromarray(RGB[::-1])
+        content = saved(page, name, save_all=True, append_images=[other, page])
+        with pytest.raises(
+            UnreadableImageError, match=f"the {name} file holds several images; a file of one is accepted"
+        ):
             read(content)
 
     def test_a_photo_with_previews_is_its_photo(self) -> None:
