@@ -104,7 +104,8 @@ def build_page(api_url: str) -> gr.Blocks:
             example = next((e for e in examples if e.key == event.key), None)
             if example is None:
                 return gr.skip(), gr.skip(), gr.skip()
-            chosen, message = choose(example.path, example.path.name, example)
+            # The packages' file names mean little to a clinician.
+            chosen, message = choose(example.path, f"{example.title}{example.path.suffix}", example)
             return chosen, message, _phrase_for(example, typed, examples)
 
         def take_upload(path: str) -> tuple[Selection, str, None]:

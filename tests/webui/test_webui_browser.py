@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 
 pytestmark = pytest.mark.browser
 TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 # What gradio calls a function of the page with.
 PREDICTIONS = ("/gradio_api/queue/join", "/gradio_api/run", "/gradio_api/call")
@@ -111,7 +112,7 @@ def dicom_bytes(name: str) -> bytes:
 
 
 def test_example_phrase_overlay_and_sliders_without_inference(page: Studio) -> None:
-    page.pick("retina", "retina.jpg")
+    page.pick("retina", "Retina.jpg")
     expect(page.page.locator(".tvs-phrases textarea")).to_have_value("retinal blood vessels")
     plain = page.pixels()
     assert np.ptp(plain[..., :3]) > 100, "the chosen image is shown before it is segmented"
@@ -134,7 +135,7 @@ def test_example_phrase_overlay_and_sliders_without_inference(page: Studio) -> N
 
 
 def test_threshold_moves_area_and_picture_together(page: Studio) -> None:
-    page.pick("ct", "J2K_pixelrep_mismatch.dcm")
+    page.pick("ct", "Head CT.dcm")
     page.type("brain")
     page.segment()
     areas, pictures = [], []
@@ -197,7 +198,7 @@ def test_saved_mask_is_the_servers_own_at_its_threshold(page: Studio, studio: st
 
 
 def test_datasets_and_checkpoints(page: Studio) -> None:
-    page.pick("cell", "cell.png")
+    page.pick("cell", "Cell.png")
     page.page.get_by_label("Dataset").click()
     page.page.get_by_role("option", name="busi").click()
     # The champion is taken with its dataset, and its labels are told.
@@ -219,7 +220,7 @@ def test_datasets_and_checkpoints(page: Studio) -> None:
 
 
 def test_a_text_file_gets_the_apis_own_words_and_work_goes_on(page: Studio) -> None:
-    page.pick("cell", "cell.png")
+    page.pick("cell", "Cell.png")
     page.segment()
     page.upload("notes.png", b"these are notes and no image")
     assert page.rows() == [], "masks of another image are gone"
@@ -230,13 +231,13 @@ def test_a_text_file_gets_the_apis_own_words_and_work_goes_on(page: Studio) -> N
     expect(page.page.locator(page.part("busy"))).to_be_hidden()
     page.page.get_by_role("button", name="Dismiss").click()
     expect(alert).to_be_hidden()
-    page.pick("cell", "cell.png")
+    page.pick("cell", "Cell.png")
     page.segment()
     assert len(page.rows()) == 1
 
 
 def test_an_error_leaves_the_result_on_screen(page: Studio) -> None:
-    page.pick("cell", "cell.png")
+    page.pick("cell", "Cell.png")
     page.segment()
     before = page.pixels()
     page.type(" , ")
@@ -253,7 +254,7 @@ def test_nothing_jumps(page: Studio) -> None:
         return [page.page.locator(selector).bounding_box() for selector in watched]
 
     start = boxes()
-    page.pick("mr", "examples_overlay.dcm")
+    page.pick("mr", "Abdomen MR.dcm")
     assert boxes() == start
     page.type("liver, spleen, left kidney, right kidney, stomach")
     page.segment()
@@ -265,7 +266,7 @@ def test_nothing_jumps(page: Studio) -> None:
 
 
 def test_sessions_do_not_share_an_image(page: Studio, chromium: Browser, studio: str) -> None:
-    page.pick("cell", "cell.png")
+    page.pick("cell", "Cell.png")
     other = Studio(chromium.new_page(), studio)
     other.type("cell")
     other.page.click(".tvs-segment")
