@@ -27,12 +27,13 @@ STOP_WORDS = frozenset({"a", "an", "the", "of", "in", "on", "and", "or", "with",
 
 @dataclass(frozen=True)
 class Corpus:
-    """One dataset in memory."""
+    """One dataset in memory; ``kept`` are the indices of the images that are not left out."""
 
     row: DatasetRow
     images: list[NDArray[np.uint8]]
     masks: list[NDArray[np.bool_]]
     phrases: list[list[str]]
+    kept: list[int]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def load_corpora(recipe: Recipe, data: Path) -> list[Corpus]:
             [text for key in item.prompts for text in item.phrases(key) if text] + list(row.phrases)
             for item in items
         ]
-        corpora.append(Corpus(row, [i.image() for i in items], [i.mask() for i in items], own))
+        kept = [k for k, item in enumerate(items) if item.name not in row.leave_out]
+        corpora.append(Corpus(row, [i.image() for i in items], [i.mask() for i in items], own, kept))
     return corpora
 
 
@@ -110,8 +112,9 @@ class BatchSource:
         rows = schedule.decay_batch if step >= schedule.decay_start else schedule.batch
         rng = np.random.default_rng([self.recipe.seed, step, 1])
         lookalikes = self.recipe.lookalike_share if step >= schedule.lookalikes_from else 0.0
+        curated = step >= schedule.curated_from
         drawn = [
-            self._ask_twice(rng, side, lookalikes)
+            self._ask_twice(rng, side, lookalikes, curated)
             if step >= schedule.pairs_from
             else self._ask_once(rng, side)
             for _ in range(rows)
@@ -134,7 +137,7 @@ class BatchSource:
             return image, [(str(rng.choice(self.corpora[which].phrases[index])), mask)]
         return image, [self._absent_question(rng, which, mask)]
 
-    def _ask_twice(self, rng: np.random.Generator, side: int, lookalikes: float) -> Asked:
+    def _ask_twice(self, rng: np.random.Generator, side: int, lookalikes: float, curated: bool) -> Asked:
         kind, scenes = rng.random(), self.recipe.mix["scenes"]
         if kind < scenes:
             image, questions = draw_scene_questions(rng, side, 2)
@@ -143,16 +146,17 @@ class BatchSource:
             which, index = self._lookalike, 0
             image, mask = draw_mole(rng, side)
         else:
-            which, index, image, mask = self._real(rng, side)
+            which, index, image, mask = self._real(rng, side, curated)
         own = (str(rng.choice(self.corpora[which].phrases[index])), mask)
         return image, [own, self._absent_question(rng, which, mask)]
 
     def _real(
-        self, rng: np.random.Generator, side: int
+        self, rng: np.random.Generator, side: int, curated: bool = False
     ) -> tuple[int, int, NDArray[np.uint8], NDArray[np.float32]]:
         which = int(rng.choice(len(self.corpora), p=self._weights))
         corpus = self.corpora[which]
-        index = int(rng.integers(len(corpus.images)))
+        choices = corpus.kept if curated else range(len(corpus.images))
+        index = choices[int(rng.integers(len(choices)))]
         image, mask = augment(rng, corpus.images[index], corpus.masks[index], side, corpus.row)
         return which, index, image, mask
 

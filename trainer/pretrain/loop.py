@@ -128,7 +128,8 @@ class PretrainRun:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), schedule.clip)
         self.optimizer.step()
-        keep = min(schedule.ema, (self.step + 1) / (self.step + 10))
+        memory = schedule.curated_ema if self.step >= schedule.curated_from else schedule.ema
+        keep = min(memory, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 if value.is_floating_point():

@@ -23,6 +23,7 @@ class DatasetRow:
     flips: str
     zoom: tuple[float, float]
     phrases: tuple[str, ...]
+    leave_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Schedule:
     weight_decay: float
     clip: float
     ema: float
+    curated_from: int
+    curated_ema: float
     pairs_from: int
     lookalikes_from: int
 
@@ -111,7 +114,14 @@ def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     schedule: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["schedule"].items()}
     rows = (
-        DatasetRow(r["folder"], r["weight"], r["flips"], (r["zoom"][0], r["zoom"][1]), tuple(r["phrases"]))
+        DatasetRow(
+            folder=r["folder"],
+            weight=r["weight"],
+            flips=r["flips"],
+            zoom=(r["zoom"][0], r["zoom"][1]),
+            phrases=tuple(r["phrases"]),
+            leave_out=frozenset(r.get("leave_out", ())),
+        )
         for r in raw["datasets"]
     )
     return Recipe(

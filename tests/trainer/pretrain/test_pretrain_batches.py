@@ -28,8 +28,8 @@ def source() -> BatchSource:
     )
     image, mask = disc()
     corpora = [
-        Corpus(row("livers"), [image], [mask], [["liver", "the liver in a CT slice"]]),
-        Corpus(row("isic2017_skin_mini"), [image], [mask], [["skin lesion", "mole"]]),
+        Corpus(row("livers"), [image], [mask], [["liver", "the liver in a CT slice"]], [0]),
+        Corpus(row("isic2017_skin_mini"), [image], [mask], [["skin lesion", "mole"]], [0]),
     ]
     return BatchSource(dataclasses.replace(recipe, schedule=schedule), corpora)
 
@@ -118,3 +118,16 @@ def test_lookalikes_come_only_from_their_step_on(source: BatchSource):
     start = source.recipe.schedule.lookalikes_from
     assert torch.equal(source.batch(start - 1).pixels, with_none.batch(start - 1).pixels)
     assert not torch.equal(source.batch(start).pixels, with_none.batch(start).pixels)
+
+
+def test_images_left_out_are_not_drawn_after_curation(source: BatchSource):
+    """Every corpus gets a second, black image that is left out."""
+    black, full = np.zeros((60, 60, 3), np.uint8), np.ones((60, 60), bool)
+    corpora = [
+        dataclasses.replace(c, images=[*c.images, black], masks=[*c.masks, full], phrases=[["own"], ["out"]])
+        for c in source.corpora
+    ]
+    both = BatchSource(source.recipe, corpora)
+    start = source.recipe.schedule.curated_from
+    assert any("out" in both.batch(step).phrases for step in range(start - 8, start))
+    assert all("out" not in both.batch(step).phrases for step in range(start, start + 8))

@@ -46,7 +46,7 @@ def start_run(recipe: Recipe, folder: Path) -> PretrainRun:
     mask[10:30, 20:50] = True
     row = DatasetRow("boxes", 1.0, "any", (0.9, 1.1), ())
     other = dataclasses.replace(row, folder="isic2017_skin_mini")
-    corpora = [Corpus(row, [image], [mask], [["box"]]), Corpus(other, [image], [mask], [["mole"]])]
+    corpora = [Corpus(row, [image], [mask], [["box"]], [0]), Corpus(other, [image], [mask], [["mole"]], [0])]
     return PretrainRun(
         recipe=recipe,
         network=network,
