@@ -38,14 +38,20 @@ def comparison_report(
         "threshold": zero_shot.threshold,
         "resolution": "each image's own",
         "interval": "bootstrap over images, 95 %",
-        "zero_shot": zero_shot.summary(),
     }
+    before = zero_shot.summary()
+    # Plain means first, for lists that show a line per checkpoint.
+    report |= {"zero_shot_dice": before["dice"]["mean"], "zero_shot_iou": before["iou"]["mean"]}
+    if tuned is not None:
+        after = tuned.summary()
+        report |= {"dice": after["dice"]["mean"], "iou": after["iou"]["mean"], "tuned": after}
+        report["difference"] = paired_difference(zero_shot, tuned)
+    report["zero_shot"] = before
     images = [
         {k: row[k] for k in ("name", "phrase", "truth_px")} | {"zero_shot": {k: row[k] for k in FIGURES}}
         for row in zero_shot.rows()
     ]
     if tuned is not None:
-        report |= {"tuned": tuned.summary(), "difference": paired_difference(zero_shot, tuned)}
         for image, row in zip(images, tuned.rows(), strict=True):
             image["tuned"] = {k: row[k] for k in FIGURES}
     return report | {"images": images}

@@ -108,6 +108,8 @@ class TestComparisonReport:
             np.mean([i["tuned"]["dice"] - i["zero_shot"]["dice"] for i in report["images"]])
         )
         assert report["tuned"]["dice"]["n"] == 5
+        assert report["dice"] == report["tuned"]["dice"]["mean"]
+        assert report["zero_shot_iou"] == report["zero_shot"]["iou"]["mean"]
         assert len(figures_table(report)[0]) == 4
 
     def test_without_a_checkpoint_has_zero_shot_only(self, tiny, folder):
