@@ -70,10 +70,8 @@ def main() -> None:
             way()
             seconds[name].append(time.perf_counter() - start)
     reference = statistics.median(seconds["transformers"])
-    print(
-        f"| way | share of transformers' time | (torch {torch.__version__}, {torch.get_num_threads()} threads)"
-    )
-    print("| --- | --- |")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.rounds} rounds\n")
+    print("| way | share of transformers' time |\n| --- | --- |")
     for name, values in seconds.items():
         print(f"| {name} | {statistics.median(values) / reference:.2f} |")
 

@@ -32,9 +32,9 @@ def pretrain(
 
     import torch
     from rich.console import Console
-    from trainer.pretrain.report import judge_and_describe
 
     from trainer.pretrain.recipe import DEFAULT_RECIPE, read_recipe
+    from trainer.pretrain.report import judge_and_describe
     from trainer.pretrain.session import run_pretraining
 
     console = Console(stderr=True)

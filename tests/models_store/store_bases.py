@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from conftest import byte_tokenizer, tiny_config
+from tiny_models import byte_tokenizer, tiny_config
 from torch import Tensor
 from transformers import CLIPSegConfig
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_config, write_base
 from safetensors.torch import load_file, save_file
 from store_bases import PHRASES, images
+from tiny_models import tiny_config, write_base
 
 from models_store.bases import embedded_digests, embedded_folder, load_base
 from models_store.clipseg.model import FrozenCLIPSeg

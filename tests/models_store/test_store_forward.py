@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import tiny_config
 from store_bases import PHRASES, deep_base, frozen, images, tiny_base
+from tiny_models import tiny_config
 
 from models_store.clipseg.model import FrozenCLIPSeg
 from models_store.packs import ZERO_SHOT, segment_logits
@@ -111,7 +111,7 @@ def test_one_phrase_serves_all_images(hybrid: bool) -> None:
     base, pixels = tiny_base(hybrid=hybrid), images(3)
     one = segment_logits(base, ZERO_SHOT, pixels, base.tokenize(["liver"]))
     each = segment_logits(base, ZERO_SHOT, pixels, base.tokenize(["liver"] * 3))
-    torch.testing.assert_close(one, each, rtol=0, atol=1e-6)
+    torch.testing.assert_close(one, each, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("hybrid", [False, True])
@@ -163,4 +163,4 @@ def test_rows_keep_their_own_end_where_padding_differs_from_it() -> None:
     usual = base.encode_text(tokens, prompts).cond
     assert ids[1, -1] == pad
     assert eos != pad
-    torch.testing.assert_close(padded, usual, rtol=0, atol=1e-6)
+    torch.testing.assert_close(padded, usual, rtol=0, atol=1e-5)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config, write_base
 from numpy.typing import NDArray
 from serving import publish
+from tiny_models import tiny_config, write_base
 
 from models_store.bases import load_base
 from models_store.checkpoints import BaseIdentity

@@ -121,13 +121,24 @@ def test_lookalikes_come_only_from_their_step_on(source: BatchSource):
 
 
 def test_images_left_out_are_not_drawn_after_curation(source: BatchSource):
-    """Every corpus gets a second, black image that is left out."""
+    """Every corpus gets a second image that is left out, with a phrase of its own."""
     black, full = np.zeros((60, 60, 3), np.uint8), np.ones((60, 60), bool)
     corpora = [
-        dataclasses.replace(c, images=[*c.images, black], masks=[*c.masks, full], phrases=[["own"], ["out"]])
-        for c in source.corpora
+        dataclasses.replace(
+            corpus,
+            images=[*corpus.images, black],
+            masks=[*corpus.masks, full],
+            phrases=[[f"shown{name}"], [f"hidden{name}"]],
+        )
+        for corpus, name in zip(source.corpora, ("first", "second"), strict=True)
     ]
     both = BatchSource(source.recipe, corpora)
     start = source.recipe.schedule.curated_from
-    assert any("out" in both.batch(step).phrases for step in range(start - 8, start))
-    assert all("out" not in both.batch(step).phrases for step in range(start, start + 8))
+
+    def marked(step: int) -> list[str]:
+        """Phrases whose mask is not empty; hidden ones also serve as names of absent things."""
+        batch = both.batch(step)
+        return [p for p, target in zip(batch.phrases, batch.target, strict=True) if target.sum() > 0]
+
+    assert any("hidden" in phrase for step in range(start - 8, start) for phrase in marked(step))
+    assert not any("hidden" in phrase for step in range(start, start + 8) for phrase in marked(step))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import byte_tokenizer
+from tiny_models import byte_tokenizer
 
 from models_store.bases import load_base
 from models_store.clipseg.network import build_network
