@@ -24,13 +24,13 @@ from models_store.clipseg.model import FrozenCLIPSeg
 from models_store.clipseg.network import build_network
 from models_store.digests import file_digest
 from models_store.errors import DamagedError, MismatchError, UnknownNameError
+from models_store.names import DEFAULT_BASE
 from models_store.vlsm import FrozenVLSM, VLSMSpec
 
 # Older hub repositories carry only the pickled form, which is read with weights_only.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 HUB_FILES = ("*.json", "merges.txt")
-DEFAULT_BASE = "clipseg-tiny-med"
 # The published CLIPSeg models, of which the hub holds the tested layout.
 KNOWN_HUB_BASES = ("CIDAS/clipseg-rd64", "CIDAS/clipseg-rd64-refined")
 # What CLIPSeg's image processor does where its file does not say.

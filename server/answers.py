@@ -11,7 +11,7 @@ from server import rle
 from server.engine import Segmentation
 from server.images import DecodedImage
 from server.masks import binarize, measure
-from server.render import mask_png, overlay_png, probability_png
+from server.render import image_png, mask_png, overlay_png, probability_png
 from server.schemas import ImageInfo, MaskInfo, Output, RunLengths, SegmentAnswer, UsedCheckpoint, Versions
 
 SINGLE = (Output.PNG, Output.PROBABILITY)
@@ -50,6 +50,7 @@ def json_answer(
             format=image.format,
             digest=image.digest,
             pixel_spacing_mm=image.spacing,
+            preview_png=b64encode(image_png(image.pixels)).decode() if probabilities else None,
         ),
         masks=[_mask(image, result, i, threshold, probabilities) for i in range(len(result.phrases))],
         threshold=threshold,

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from server.engine import Engine
 from server.limits import BodyLimit
@@ -41,7 +42,8 @@ def create_app(*, engine: Engine, settings: Settings) -> FastAPI:
         yield
         await task
 
-    app = FastAPI(
+    # Its pages of documentation come from this server, not from a content delivery network.
+    app = FastAPIOffline(
         title="TuneVLSeg Studio",
         version=version(health.DISTRIBUTION),
         description=DESCRIPTION,

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Told apart under every common colour blindness (Okabe and Ito, 2008); their black, which a dark
-# image would swallow, is white here.
+# Told apart under every common colour blindness (Okabe and Ito, 2008), in the page's order; their
+# black, which a dark image would swallow, is white here, and their orange, which drowns in tissue, not first.
 COLOURS = (
-    (230, 159, 0),
     (86, 180, 233),
+    (230, 159, 0),
     (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
     (204, 121, 167),
+    (240, 228, 66),
+    (213, 94, 0),
+    (0, 114, 178),
     (255, 255, 255),
 )
 OPACITY = 0.4
@@ -30,6 +30,11 @@ OUTLINE_UNIT = 400
 def mask_png(mask: NDArray[np.bool_]) -> bytes:
     """An 8-bit PNG, 255 inside."""
     return _png(mask.astype(np.uint8) * 255)
+
+
+def image_png(image: NDArray[np.uint8]) -> bytes:
+    """An 8-bit RGB PNG of an image [H, W, 3]."""
+    return _png(image)
 
 
 def probability_png(probability: NDArray[np.float32]) -> bytes:

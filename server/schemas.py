@@ -33,6 +33,9 @@ class ImageInfo(BaseModel):
     pixel_spacing_mm: tuple[float, float] | None = Field(
         description="Millimetres between rows and between columns, where the file says."
     )
+    preview_png: str | None = Field(
+        None, description="Base64 PNG of the image as it was read; only with `probabilities`."
+    )
 
 
 class RunLengths(BaseModel):

@@ -9,7 +9,7 @@ from platformdirs import user_data_dir
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models_store.bases import DEFAULT_BASE
+from models_store.names import DEFAULT_BASE
 from server.errors import SettingsError
 
 PREFIX = "TUNEVLSEG_"

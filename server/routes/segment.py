@@ -100,7 +100,10 @@ async def segment(
     ] = None,
     output: Annotated[Output, Form(description="`png` and `probability` take one prompt.")] = Output.JSON,
     probabilities: Annotated[
-        bool, Form(description="Add a PNG of the probability map to every mask of a JSON answer.")
+        bool,
+        Form(
+            description="To a JSON answer, add the image as it was read and each mask's probability map, as PNG."
+        ),
     ] = False,
 ) -> Any:
     """Segment an image under one or more phrases.
@@ -155,5 +158,6 @@ def _answer(
     total_ms = (time.perf_counter() - start) * 1000
     answer.timings_ms = {"decode": decode_ms, **answer.timings_ms, "total": total_ms}
     # Only what was not asked for is left out; what is null by nature stays.
-    left_out = None if probabilities else {"masks": {"__all__": {"probability_png"}}}
+    pictures: dict[str, Any] = {"image": {"preview_png"}, "masks": {"__all__": {"probability_png"}}}
+    left_out = None if probabilities else pictures
     return Response(answer.model_dump_json(exclude=left_out), media_type="application/json")

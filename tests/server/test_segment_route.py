@@ -106,7 +106,13 @@ class TestJson:
         assert (nothing["area_px"], nothing["box"], nothing["confidence"]) == (0, None, None)
 
     def test_probability_maps_come_only_when_asked_for(self, service: Service) -> None:
-        assert "probability_png" not in service.json(prompt="x")["masks"][0]
+        answer = service.json(prompt="x")
+        assert "probability_png" not in answer["masks"][0]
+        assert "preview_png" not in answer["image"]
+
+    def test_the_image_as_it_was_read_comes_with_the_maps(self, service: Service) -> None:
+        preview = service.json(prompt="x", probabilities=True)["image"]["preview_png"]
+        assert (opened(base64.b64decode(preview)) == opened(png())).all()
 
     def test_timings_add_up(self, service: Service) -> None:
         timings = service.json(prompt="x")["timings_ms"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,7 +147,12 @@ class TestOpenApi:
             assert reference.removeprefix("#/components/schemas/") in described["components"]["schemas"]
 
     def test_the_page_of_the_documentation(self, client: TestClient) -> None:
-        assert "openapi.json" in client.get("/docs").text
+        page = client.get("/docs").text
+        assert "openapi.json" in page
+        # A workstation without the internet reads it too.
+        sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert sources
+        assert all(source.startswith("/") and client.get(source).status_code == 200 for source in sources)
 
     def test_pictures_are_described(self, client: TestClient) -> None:
         answer = client.get("/openapi.json").json()["paths"]["/segment"]["post"]["responses"]["200"]

@@ -1,0 +1,3 @@
+"""Names that are needed before anything heavy is imported."""
+
+DEFAULT_BASE = "clipseg-tiny-med"
