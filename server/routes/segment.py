@@ -101,9 +101,7 @@ async def segment(
     output: Annotated[Output, Form(description="`png` and `probability` take one prompt.")] = Output.JSON,
     probabilities: Annotated[
         bool,
-        Form(
-            description="To a JSON answer, add the image as it was read and each mask's probability map, as PNG."
-        ),
+        Form(description="Add PNGs of the image as read and of each probability map (json only)."),
     ] = False,
 ) -> Any:
     """Segment an image under one or more phrases.
