@@ -111,3 +111,18 @@ def test_the_whole_way(hybrid: bool, height: int, width: int) -> None:
     out = to_image_size(logits, height, width)
     assert out.shape == (1, height, width)
     assert out.isfinite().all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(97, 411), (480, 640), (30, 50)])
+def test_pixels_are_areas_and_not_points(height: int, width: int) -> None:
+    """A ramp over the square is the same ramp over the image, measured at the middles of pixels."""
+
+    def middles(size: int) -> torch.Tensor:
+        return (torch.arange(size) + 0.5) / size
+
+    ramp = middles(64)[:, None] + 2 * middles(64)
+    out = to_image_size(ramp[None, None], height, width)[0].logit()
+    wanted = middles(height)[:, None] + 2 * middles(width)
+    # Beyond the middles of the square's outermost pixels there is nothing to go by.
+    rows, columns = (slice(size // 64 + 1, size - size // 64 - 1) for size in (height, width))
+    torch.testing.assert_close(out[rows, columns], wanted[rows, columns], rtol=0, atol=1e-4)
