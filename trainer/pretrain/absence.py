@@ -22,12 +22,27 @@ THRESHOLD = 0.5
 class AbsenceFigure:
     """Cases (image, phrase) in which under 1 % of the image was marked."""
 
-    kept_empty: int
-    n: int
+    kept_empty: int = 0
+    n: int = 0
 
     @property
     def share(self) -> float:
-        return self.kept_empty / self.n
+        """Share of the cases; NaN of none."""
+        return self.kept_empty / self.n if self.n else float("nan")
+
+    def __add__(self, other: AbsenceFigure) -> AbsenceFigure:
+        return AbsenceFigure(self.kept_empty + other.kept_empty, self.n + other.n)
+
+
+@dataclass(frozen=True)
+class Absence:
+    """One dataset's images asked for the other datasets' classes, and for held-out things."""
+
+    other_classes: AbsenceFigure = AbsenceFigure()
+    held_out: AbsenceFigure = AbsenceFigure()
+
+    def __add__(self, other: Absence) -> Absence:
+        return Absence(self.other_classes + other.other_classes, self.held_out + other.held_out)
 
 
 @torch.inference_mode()
@@ -39,7 +54,7 @@ def measure_absence(
     split: str = "val",
     prompt_key: str = "p1",
     progress: Callable[[], None] = lambda: None,
-) -> dict[str, AbsenceFigure]:
+) -> dict[str, Absence]:
     """Ask every image of a split for things that are not in it.
 
     Args:
@@ -51,12 +66,12 @@ def measure_absence(
         progress: Called after each image.
 
     Returns:
-        ``other_classes``: the phrase of every other dataset; ``held_out``: the held-out things.
+        The figures of each dataset's images, by folder.
     """
     items = {row.folder: read_split(data / row.folder, split) for row in recipe.datasets}
     phrase = {folder: rows[0].phrases(prompt_key)[0] for folder, rows in items.items()}
     held_out = list(recipe.absent_held_out)
-    counts = {"other_classes": [0, 0], "held_out": [0, 0]}
+    figures = dict.fromkeys(items, Absence())
     for folder, rows in items.items():
         others = [phrase[name] for name in items if name != folder]
         text = vlsm.encode_text(vlsm.tokenize(others + held_out))
@@ -66,11 +81,9 @@ def measure_absence(
             logits = vlsm.decode(features.expand(len(text)), text).logits
             marked = (to_image_size(logits, *image.shape[:2]) > THRESHOLD).float().mean(dim=(1, 2))
             empty = (marked < EMPTY_BELOW).tolist()
-            for kind, flags in (
-                ("other_classes", empty[: len(others)]),
-                ("held_out", empty[len(others) :]),
-            ):
-                counts[kind][0] += sum(flags)
-                counts[kind][1] += len(flags)
+            figures[folder] += Absence(
+                AbsenceFigure(sum(empty[: len(others)]), len(others)),
+                AbsenceFigure(sum(empty[len(others) :]), len(held_out)),
+            )
             progress()
-    return {kind: AbsenceFigure(*pair) for kind, pair in counts.items()}
+    return figures
