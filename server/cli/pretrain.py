@@ -40,7 +40,9 @@ def pretrain(
     console = Console(stderr=True)
     plan = read_recipe(recipe or DEFAULT_RECIPE)
     if steps is not None:
-        plan = dataclasses.replace(plan, schedule=dataclasses.replace(plan.schedule, steps=steps))
+        plan = dataclasses.replace(
+            plan, schedule=dataclasses.replace(plan.schedule, steps=steps, polish_steps=0)
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":

@@ -34,6 +34,8 @@ def write_base(parent: Path, recipe: Recipe, weights: dict[str, Tensor], tokeniz
         aside.chmod(0o755)
         halves = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in weights.items()}
         save_file(halves, aside / "model.safetensors", metadata={"format": "pt"})
+        # safetensors makes files that only their owner reads.
+        (aside / "model.safetensors").chmod(0o644)
         recipe.config(tokenizer.bos_token_id, tokenizer.eos_token_id).save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         side = recipe.network["image_size"]

@@ -141,7 +141,7 @@ class PretrainRun:
         self.network.train()
         log = self.folder / "log.jsonl"
         started = time.monotonic()
-        for step, batch in self.source.stream(self.step, self.recipe.schedule.steps):
+        for step, batch in self.source.stream(self.step, self.recipe.schedule.last_step):
             loss = self._update(batch)
             self.step = step + 1
             if progress is not None:

@@ -34,6 +34,9 @@ class Schedule:
     steps: int
     warmup: int
     decay: float
+    polish_steps: int
+    polish_rate: float
+    polish_warmup: int
     sizes: tuple[int, ...]
     decay_sizes: tuple[int, ...]
     decay_batch: int
@@ -51,8 +54,18 @@ class Schedule:
     def decay_start(self) -> int:
         return round(self.steps * (1 - self.decay))
 
+    @property
+    def last_step(self) -> int:
+        """Where the polish ends."""
+        return self.steps + self.polish_steps
+
     def factor(self, step: int) -> float:
-        """Learning-rate factor: linear warm-up, constant, linear decay to 1 %."""
+        """Learning-rate factor: warm-up, constant, decay to 1 %; then the polish, up and down. All linear."""
+        if step >= self.steps:
+            into = step - self.steps
+            up = (into + 1) / self.polish_warmup
+            down = (self.last_step - step) / max(self.polish_steps - self.polish_warmup, 1)
+            return max(self.polish_rate * min(up, down), 0.01)
         if step < self.warmup:
             return (step + 1) / self.warmup
         if step < self.decay_start:

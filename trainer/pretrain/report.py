@@ -115,7 +115,7 @@ def model_card(
         name=recipe.name,
         megabytes=megabytes,
         digest=digest,
-        steps=recipe.schedule.steps,
+        steps=recipe.schedule.last_step,
         seed=recipe.seed,
         mean=figures["mean_dice"],
         count=len(figures["datasets"]),

@@ -49,6 +49,6 @@ def run_pretraining(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=recipe.schedule.steps, completed=run.step, loss=float("nan"))
+        task = bar.add_task("", total=recipe.schedule.last_step, completed=run.step, loss=float("nan"))
         run.run(lambda step, loss: bar.update(task, completed=step, loss=loss))
     return write_base(out, recipe, run.average, tokenizer)

@@ -78,7 +78,7 @@ def test_later_every_image_is_asked_for_two_things(source: BatchSource):
 
 
 def test_the_decay_has_its_own_size_and_batch(source: BatchSource):
-    last = source.recipe.schedule.steps - 1
+    last = source.recipe.schedule.last_step - 1
     assert source.batch(last).pixels.shape == (4, 80, 80, 3)
 
 
@@ -110,6 +110,14 @@ def test_learning_rate_warms_up_holds_and_decays():
     assert schedule.factor(schedule.warmup) == 1
     assert schedule.factor(schedule.decay_start) == pytest.approx(1)
     assert schedule.factor(schedule.steps - 1) < 0.02
+
+
+def test_the_polish_goes_up_to_its_rate_and_down():
+    schedule = read_recipe().schedule
+    polish = [schedule.factor(step) for step in range(schedule.steps, schedule.last_step)]
+    assert max(polish) == pytest.approx(schedule.polish_rate)
+    assert polish.index(max(polish)) == schedule.polish_warmup - 1
+    assert polish[-1] < 0.02
 
 
 def test_lookalikes_come_only_from_their_step_on(source: BatchSource):

@@ -30,7 +30,15 @@ def recipe() -> Recipe:
         "upsampler_widths": [4, 8, 8],
     }
     schedule = dataclasses.replace(
-        full.schedule, batch=6, decay_batch=4, steps=6, warmup=2, sizes=(32, 48), decay_sizes=(64,)
+        full.schedule,
+        batch=6,
+        decay_batch=4,
+        steps=5,
+        polish_steps=1,
+        polish_warmup=1,
+        warmup=2,
+        sizes=(32, 48),
+        decay_sizes=(64,),
     )
     return dataclasses.replace(full, name="tiny-test", network=network, schedule=schedule)
 
