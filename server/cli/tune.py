@@ -50,15 +50,18 @@ def tune(
     depth: Annotated[
         int | None, typer.Option(min=1, help="Layers that get prompts. Default: the strategy's, 6.")
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Prompt tokens per layer.")] = None,
-    head: Annotated[
-        Head | None, typer.Option(help="Learned last layer. Default: add for vpt, none for coop.")
+    n: Annotated[
+        int | None,
+        typer.Option("--n", min=1, help="Prompt tokens per layer. Default: 16; the benchmark has 4."),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: the strategy's.")] = None,
+    head: Annotated[
+        Head | None, typer.Option(help="Learned last layer. Default: add; the benchmark's coop has none.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: 0.01.")] = None,
     weight_decay: Annotated[float, typer.Option(help="Decay of the head's convolution.")] = 1e-4,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs; may stop earlier.")] = 20,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a lower loss before stopping.")] = 12,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 12345,
     prompt_key: Annotated[str, typer.Option(help="Which annotated prompt to tune on.")] = "p1",
     phrase: Annotated[

@@ -11,7 +11,7 @@ from trainer.evaluate import evaluate
 from trainer.tune import Watch, tune
 from trainer.tuning.settings import TuneSettings
 
-SETTINGS = {"epochs": 2, "batch_size": 4, "depth": 2, "min_steps": 6, "lr": 1e-2}
+SETTINGS = {"epochs": 2, "batch_size": 4, "depth": 2, "n": 4, "min_steps": 6, "lr": 1e-2}
 FILES = {
     "adapter_config.json",
     "adapter_model.safetensors",

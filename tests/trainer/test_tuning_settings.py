@@ -46,10 +46,12 @@ class TestBuildLearner:
         with pytest.raises(BadInputError, match=r"depth 5 is outside 1\.\.4"):
             build_learner(TuneSettings(depth=5), tiny)
 
-    def test_heads_are_the_benchmarks_unless_asked_for(self, tiny):
-        assert build_learner(TuneSettings(strategy="vpt"), tiny)[0].head.mode is HeadMode.ADD
-        assert build_learner(TuneSettings(strategy="coop"), tiny)[0].head is None
-        assert build_learner(TuneSettings(strategy="coop", head=HeadMode.MIX), tiny)[0].head is not None
+    def test_the_head_is_the_one_asked_for(self, tiny):
+        assert build_learner(TuneSettings(strategy="coop", head=HeadMode.NONE), tiny)[0].head is None
+        for strategy in ("coop", "vpt"):
+            assert build_learner(TuneSettings(strategy=strategy), tiny)[0].head.mode is HeadMode.ADD
+            mixed, _ = build_learner(TuneSettings(strategy=strategy, head=HeadMode.MIX), tiny)
+            assert mixed.head.mode is HeadMode.MIX
 
     def test_an_initial_phrase_sets_the_number_of_tokens(self, tiny):
         settings = TuneSettings(strategy="coop", initial_phrase="ab c")

@@ -26,9 +26,14 @@ class StrategyDefaults:
     lr: float
 
 
+# From short runs (80 images, 100 to 150 steps of 8) on chest X-rays and breast ultrasound, judged on
+# training images that were held out. The benchmark's rate of 2e-4 is for 20 epochs of thousands of
+# images; prompts that replace hidden states of size 1 but start at 0.02 need about 1e-2, and at 5e-2
+# the head overshoots. The head carries most of the gain: the benchmark's CoOp has none, and without
+# it CoOp gained about half as much. 16 tokens did better than the benchmark's 4.
 DEFAULTS = {
-    "coop": StrategyDefaults(depth=6, n=4, head=HeadMode.NONE, lr=2e-3),
-    "vpt": StrategyDefaults(depth=6, n=4, head=HeadMode.ADD, lr=1e-2),
+    "coop": StrategyDefaults(depth=6, n=16, head=HeadMode.ADD, lr=1e-2),
+    "vpt": StrategyDefaults(depth=6, n=16, head=HeadMode.ADD, lr=1e-2),
 }
 
 
@@ -67,7 +72,7 @@ class TuneSettings:
     min_epochs: int = 10
     min_steps: int = 10
     patience: int = 12
-    batch_size: int = 16
+    batch_size: int = 8
     augment: bool = True
     seed: int = 12345
     prompt_key: str = "p1"
