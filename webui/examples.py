@@ -30,7 +30,7 @@ class Example:
 _CATALOGUE = (
     ("retina", "Retina", "retinal blood vessels", "skimage", "retina.jpg"),
     ("tissue", "Tissue", "cell nuclei", "skimage", "ihc.png"),
-    ("cell", "Cell", "cell", "skimage", "cell.png"),
+    ("cell", "Cell", "bright circle", "skimage", "cell.png"),
     ("ct", "Head CT", "brain", "pydicom", "J2K_pixelrep_mismatch.dcm"),
     ("mr", "Abdomen MR", "liver", "pydicom", "examples_overlay.dcm"),
     ("ultrasound", "Ultrasound", "lymph node", "pydicom", "examples_rgb_color.dcm"),
