@@ -126,6 +126,13 @@ class SegmentAnswer(BaseModel):
     timings_ms: dict[str, float]
     notice: str = NOTICE
 
+    def written(self, *, indent: int | None = None) -> str:
+        """As JSON. Pictures that were not asked for are left out; what is null by nature stays."""
+        pictures: dict[str, Any] = {"image": {"preview_png"}, "masks": {"__all__": {"probability_png"}}}
+        return self.model_dump_json(
+            indent=indent, exclude=pictures if self.image.preview_png is None else None
+        )
+
 
 class DatasetInfo(BaseModel):
     """A dataset that has checkpoints."""

@@ -79,8 +79,7 @@ def segment(
     if wanted is Output.JSON:
         answer = json_answer(decoded, result, engine.vlsm.spec, threshold=cut, probabilities=False)
         answer.timings_ms = {**answer.timings_ms, "total": (time.perf_counter() - start) * 1000}
-        written = answer.model_dump_json(indent=2, exclude={"masks": {"__all__": {"probability_png"}}})
-        data = written.encode() + b"\n"
+        data = answer.written(indent=2).encode() + b"\n"
     else:
         data = png_answer(decoded, result, wanted, threshold=cut)
     if out is None:

@@ -155,7 +155,4 @@ def _answer(
     answer = json_answer(decoded, result, engine.vlsm.spec, threshold=cut, probabilities=probabilities)
     total_ms = (time.perf_counter() - start) * 1000
     answer.timings_ms = {"decode": decode_ms, **answer.timings_ms, "total": total_ms}
-    # Only what was not asked for is left out; what is null by nature stays.
-    pictures: dict[str, Any] = {"image": {"preview_png"}, "masks": {"__all__": {"probability_png"}}}
-    left_out = None if probabilities else pictures
-    return Response(answer.model_dump_json(exclude=left_out), media_type="application/json")
+    return Response(answer.written(), media_type="application/json")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint
+from models_store.names import DEFAULT_BASE
 from models_store.registry import Reference, Registry
 from models_store.strategies.vpt import VPT
 from models_store.vlsm import FrozenVLSM
@@ -68,10 +70,17 @@ def new_checkpoint(
 
 @pytest.fixture(scope="session")
 def studio(studio_data: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server on a tiny random base with some checkpoints."""
+    with serving(studio_data, str(tiny_folder), tmp_path_factory.mktemp("log")) as url:
+        yield url
+
+
+@contextmanager
+def serving(data: Path, base: str, logs: Path) -> Iterator[str]:
     """Address of ``tunevlseg serve`` in a process of its own, ready to segment."""
-    log = tmp_path_factory.mktemp("log") / "serve.log"
+    log = logs / "serve.log"
     command = [sys.executable, "-c", "from server.cli.main import main; main()", "serve", "--port", "0"]
-    command += ["--data-dir", str(studio_data), "--base", str(tiny_folder), "--device", "cpu"]
+    command += ["--data-dir", str(data), "--base", base, "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with (
         log.open("w") as output,
@@ -103,6 +112,13 @@ def _ready_url(process: subprocess.Popen[Any], log: Path) -> str | None:
     except httpx.TransportError:
         return None
     return found[1] if ready else None
+
+
+@pytest.fixture(scope="session")
+def embedded_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server as a new user starts it: the embedded base, no checkpoints."""
+    with serving(tmp_path_factory.mktemp("data"), DEFAULT_BASE, tmp_path_factory.mktemp("log")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
