@@ -64,8 +64,8 @@ def evaluate(
     from models_store.registry import Registry
     from server.cli.support import figures_console_table, open_base
     from server.settings import read_settings
+    from trainer.comparison import comparison_report, figures_table
     from trainer.evaluate import THRESHOLD, evaluate_examples, evaluation_examples
-    from trainer.report import comparison_report, figures_table
 
     deployment = read_settings(base=base, device=device, data_dir=data_dir)
     vlsm, place = open_base(deployment, threads)

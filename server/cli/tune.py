@@ -151,7 +151,7 @@ def _report(report: dict[str, Any], reference: str, champion: bool, folder: Path
     from rich.console import Console
 
     from server.cli.support import figures_console_table
-    from trainer.report import figures_table
+    from trainer.comparison import figures_table
 
     console = Console()
     title = f"{reference}: {report['n']} images of {report['split']}"

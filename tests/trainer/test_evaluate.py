@@ -10,9 +10,9 @@ from models_store.errors import BadInputError, MismatchError, UnknownNameError
 from models_store.packs import ZERO_SHOT, PromptPack, segment_logits
 from models_store.preprocess import to_image_size, to_pixels
 from models_store.strategies import make_learner
+from trainer.comparison import comparison_report, figures_table, paired_difference
 from trainer.data.folder import read_split
 from trainer.evaluate import evaluate, evaluate_examples, evaluation_examples
-from trainer.report import comparison_report, figures_table, paired_difference
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from models_store.checkpoints import CheckpointConfig
+from trainer.comparison import comparison_report, figures_table
 from trainer.evaluate import Evaluation
-from trainer.report import comparison_report, figures_table
 from trainer.tuning.settings import TuneSettings
 from trainer.tuning.state import Progress
 
