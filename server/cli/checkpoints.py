@@ -158,10 +158,13 @@ def _print_move(move: AliasMove, as_json: bool) -> None:
 
 def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns)
+    first, *others = columns
+    # The first cell names what the next command is given, so it is never cut short.
+    widest = max((len(row[0]) for row in rows), default=0)
+    table = Table(Column(first, no_wrap=True, min_width=widest), *others)
     for row in rows:
         # As text: names and reasons are not markup.
         table.add_row(*(Text(cell) for cell in row))
