@@ -44,11 +44,25 @@ class AdditiveHead(nn.Module):
 
     def forward(self, decoded: Decoded) -> Tensor:
         """Logits [B, 1, H, W] from the grid and the model's own logits."""
-        grid = F.interpolate(decoded.grid, size=decoded.logits.shape[-2:], mode="bilinear")
-        own, new = decoded.logits, self.conv(grid)
+        own, new = decoded.logits, self._convolve_upsampled(decoded.grid, decoded.logits.shape[-2:])
         if self.ratio is None:
             return own + new
         return (1 - self.ratio) * own + self.ratio * new
+
+    def _convolve_upsampled(self, grid: Tensor, size: torch.Size) -> Tensor:
+        """``conv(upsample(grid))``, several times cheaper.
+
+        Mixing channels commutes with bilinear upsampling, so each tap's channels are mixed on the
+        small grid; what is left at full size is adding up the shifted taps.
+        """
+        bias = self.conv.bias
+        assert bias is not None
+        reach, (height, width) = KERNEL - 1, size
+        taps = self.conv.weight[0].flip(1, 2).flatten(1)  # [C, taps]
+        mixed = F.interpolate(torch.einsum("bchw,ct->bthw", grid, taps), size=size, mode="bilinear")
+        padded = F.pad(mixed, [KERNEL // 2] * 4, mode="replicate")
+        total = F.fold(padded.flatten(2), (height + 2 * reach, width + 2 * reach), KERNEL)
+        return total[..., reach : reach + height, reach : reach + width] + bias
 
 
 def make_head(channels: int, mode: HeadMode, generator: torch.Generator) -> AdditiveHead | None:
