@@ -149,7 +149,8 @@ nothing else; on other images, expect little before tuning.
 
 ## Figures
 Zero-shot, on the `val` splits. No step of pretraining reads them, but the recipe was improved with their
-figures in sight, so they are a little kind. Per-image Dice and IoU at each image's own size, threshold 0.5, with bootstrap 95 % intervals. Measured by
+figures in sight, so they are a little kind.
+Per-image Dice and IoU at each image's own size, threshold 0.5, with bootstrap 95 % intervals. Measured by
 `tunevlseg pretrain --data <datasets> --out <folder> --evaluate-only`. Where n is small a figure says little.
 
 | dataset | phrase | Dice | 95 % | IoU | n | left alone |
