@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import torch
+
     from models_store.registry import Registry
+    from models_store.vlsm import FrozenVLSM
     from server.engine import Engine
     from server.settings import Settings
 
@@ -65,11 +68,21 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(settings.registry_root)
 
 
-def build_engine(settings: Settings) -> Engine:
-    """Load the base model; seconds, and for a hub id a download the first time."""
+def open_base(settings: Settings, threads: int | None = None) -> tuple[FrozenVLSM, torch.device]:
+    """Load the base model on its device, with so many processor threads; for a hub id, download it first."""
+    import torch
+
     from models_store.bases import load_base
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = pick_device(settings.device)
+    return load_base(settings.base, device=device), torch.device(device)
+
+
+def build_engine(settings: Settings) -> Engine:
+    """The engine on the settings' base model and registry."""
     from server.engine import Engine
 
-    device = pick_device(settings.device)
-    vlsm = load_base(settings.base, device=device)
-    return Engine(vlsm=vlsm, registry=open_registry(settings), device=device)
+    vlsm, device = open_base(settings)
+    return Engine(vlsm=vlsm, registry=open_registry(settings), device=str(device))

@@ -62,7 +62,8 @@ def evaluate(
     from models_store.files import replace_file
     from models_store.packs import ZERO_SHOT
     from models_store.registry import Registry
-    from server.cli.support import figures_console_table, open_base
+    from server.cli.common import open_base
+    from server.cli.figures import figures_console_table
     from server.settings import read_settings
     from trainer.comparison import comparison_report, figures_table
     from trainer.evaluate import THRESHOLD, evaluate_examples, evaluation_examples

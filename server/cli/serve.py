@@ -122,7 +122,7 @@ def mount_page(app: FastAPI, *, url: str, settings: Settings) -> None:
 
     import gradio
 
-    from server.cli.mounted import ApiFirst
+    from server.cli.api_first import ApiFirst
     from webui.page import CSS, THEME, build_page
 
     api_routes = list(app.router.routes)

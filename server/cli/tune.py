@@ -106,7 +106,7 @@ def tune(
     from rich.console import Console
 
     from models_store.heads import HeadMode
-    from server.cli.support import open_base
+    from server.cli.common import open_base
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
     from trainer.tune import tune as run
@@ -150,7 +150,7 @@ def tune(
 def _report(report: dict[str, Any], reference: str, champion: bool, folder: Path) -> None:
     from rich.console import Console
 
-    from server.cli.support import figures_console_table
+    from server.cli.figures import figures_console_table
     from trainer.comparison import figures_table
 
     console = Console()
