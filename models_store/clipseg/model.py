@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 
 from models_store.clipseg import decoder, towers
+from models_store.prompting import fit_positions
 from models_store.vlsm import Decoded, ImageFeatures, TextFeatures, Tokens, VLSMSpec
 
 
@@ -43,7 +44,7 @@ class FrozenCLIPSeg:
         """
         encoded = self.tokenizer(phrases, padding=True, return_tensors="pt", verbose=False)
         tokens = Tokens(encoded["input_ids"], encoded["attention_mask"])
-        return towers.fit_positions(tokens, prompt_tokens, self.spec.text_positions).to(self.device)
+        return fit_positions(tokens, prompt_tokens, self.spec.text_positions).to(self.device)
 
     def embed_phrase(self, phrase: str) -> Tensor:
         """Token embeddings [n, d_t] of a phrase, without BOS, EOS and positions."""
@@ -51,9 +52,11 @@ class FrozenCLIPSeg:
         embedding: Tensor = self.network.clip.text_model.embeddings.token_embedding(ids.to(self.device))
         return embedding.detach().clone()
 
-    def encode_image(self, pixels: Tensor, visual_prompts: Tensor | None = None) -> ImageFeatures:
+    def encode_image(
+        self, pixels: Tensor, visual_prompts: Tensor | None = None, *, pooled: bool = False
+    ) -> ImageFeatures:
         """Encode images; see :func:`models_store.clipseg.towers.encode_image`."""
-        return towers.encode_image(self.network, pixels, visual_prompts)
+        return towers.encode_image(self.network, pixels, visual_prompts, pooled=pooled)
 
     def encode_text(self, tokens: Tokens, text_prompts: Tensor | None = None) -> TextFeatures:
         """Encode phrases; see :func:`models_store.clipseg.towers.encode_text`."""

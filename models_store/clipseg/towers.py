@@ -12,42 +12,14 @@ from torch import Tensor
 from transformers import CLIPSegForImageSegmentation
 
 from models_store.clipseg.stem import HybridStem
+from models_store.prompting import (
+    first_eos,
+    fit_positions,
+    insert_after_bos,
+    per_depth,
+    replace_after_bos,
+)
 from models_store.vlsm import ImageFeatures, TextFeatures, Tokens
-
-
-def per_depth(prompts: Tensor | None, rows: int) -> list[Tensor]:
-    """Split prompts [D, n, d] or [B, D, n, d] into D tensors [B, n, d]."""
-    if prompts is None:
-        return []
-    if prompts.ndim == 3:
-        prompts = prompts.expand(rows, *prompts.shape)
-    if prompts.ndim != 4 or prompts.shape[0] != rows:
-        raise ValueError(
-            f"prompts of shape {tuple(prompts.shape)} do not fit {rows} rows; "
-            "expected [depth, n, width] or [rows, depth, n, width]"
-        )
-    return list(prompts.unbind(1))
-
-
-def fit_positions(tokens: Tokens, prompts: int, positions: int) -> Tokens:
-    """Cut token columns so that they and the prompts fit, closing each row as it was closed.
-
-    A row's own last token is its EOS, so it stays; what goes are the words before it. (The
-    benchmark keeps the batch's last column, which is the same where padding and EOS are.)
-    """
-    room = positions - prompts
-    if tokens.ids.shape[1] <= room:
-        return tokens
-    closing = tokens.ids.gather(1, tokens.mask.long().sum(dim=1, keepdim=True) - 1)
-    ids = torch.cat([tokens.ids[:, : room - 1], closing], dim=1)
-    return Tokens(ids, tokens.mask[:, :room])
-
-
-def first_eos(ids: Tensor, eos: int) -> Tensor:
-    """Index [B] of each row's first EOS; configurations that say ``eos = 2`` mean the largest id."""
-    if eos == 2:
-        return ids.argmax(dim=-1)
-    return (ids == eos).int().argmax(dim=-1)
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -81,13 +53,12 @@ def encode_text(network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: T
     words = tower.embeddings.token_embedding(kept.ids)
     mask = kept.mask
     if levels:
-        words = torch.cat([words[:, :1], levels[0].to(words.dtype), words[:, 1:]], dim=1)
-        mask = torch.cat([mask.new_ones(len(tokens), n), tokens.mask], dim=1)[:, : words.shape[1]]
+        words, mask = insert_after_bos(words, tokens.mask, levels[0])
     hidden = tower.embeddings(inputs_embeds=words)
     bias = attention_bias(mask, hidden.dtype)
     for index, layer in enumerate(tower.encoder.layers):
         if 0 < index < len(levels):
-            hidden = torch.cat([hidden[:, :1], levels[index].to(hidden.dtype), hidden[:, 1 + n :]], dim=1)
+            hidden = replace_after_bos(hidden, levels[index])
         hidden = layer(hidden, attention_mask=bias)
     hidden = tower.final_layer_norm(hidden)
     at = (eos + n).clamp(max=positions - 1)
@@ -117,18 +88,19 @@ def embed_pixels(
 
 
 def encode_image(
-    network: CLIPSegForImageSegmentation, pixels: Tensor, prompts: Tensor | None
+    network: CLIPSegForImageSegmentation, pixels: Tensor, prompts: Tensor | None, *, pooled: bool = False
 ) -> ImageFeatures:
     """Encode images, with prompts V_0..V_{D-1} as the last n tokens.
 
     V_0 is appended without a position and passes through the pre-LayerNorm; V_k replaces the
-    last n tokens before layer k+1. Features are taken after that replacement, and layers the
-    decoder never reads are not run.
+    last n tokens before layer k+1. Features are taken after that replacement, and layers that
+    nobody reads are not run.
 
     Args:
         network: The frozen network.
         pixels: Normalised [B, 3, H, W].
         prompts: [D, n, d_v], [B, D, n, d_v] or None.
+        pooled: Whether to run all layers for the projected class token [B, projection_dim].
     """
     tower = network.clip.vision_model
     hidden, fine, grid = embed_pixels(network, pixels)
@@ -138,11 +110,13 @@ def encode_image(
         hidden = torch.cat([hidden, levels[0].to(hidden.dtype)], dim=1)
     hidden = tower.pre_layrnorm(hidden)
     wanted = network.extract_layers
+    layers = tower.encoder.layers if pooled else tower.encoder.layers[: max(wanted) + 1]
     outputs = {}
-    for index, layer in enumerate(tower.encoder.layers[: max(wanted) + 1]):
+    for index, layer in enumerate(layers):
         hidden = layer(hidden, attention_mask=None)
         if index + 1 < len(levels):
             hidden = torch.cat([hidden[:, : hidden.shape[1] - n], levels[index + 1].to(hidden.dtype)], dim=1)
         if index in wanted:
             outputs[index] = hidden
-    return ImageFeatures(tuple(outputs[index] for index in wanted), fine, grid, n)
+    summary = network.clip.visual_projection(tower.post_layernorm(hidden[:, 0])) if pooled else None
+    return ImageFeatures(tuple(outputs[index] for index in wanted), fine, grid, n, summary)
