@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-from trainer.evaluate import Evaluation, bootstrap_interval
+from trainer.scores import Evaluation, paired_difference
 
 REPORT_FORMAT = 1
-FIGURES = ("dice", "iou", "predicted_px")
+FIGURES = ("dice", "iou", "hd95", "predicted_px")
+HD95_RULE = (
+    "HD95 is in pixels of the image's own size; 0 where truth and mask are both empty, and undefined, "
+    "so left out and counted, where exactly one is"
+)
 
 
 def comparison_report(
@@ -38,6 +41,7 @@ def comparison_report(
         "threshold": zero_shot.threshold,
         "resolution": "each image's own",
         "interval": "bootstrap over images, 95 %",
+        "hd95_rule": HD95_RULE,
     }
     before = zero_shot.summary()
     # Plain means first, for lists that show a line per checkpoint.
@@ -47,6 +51,7 @@ def comparison_report(
         report |= {"dice": after["dice"]["mean"], "iou": after["iou"]["mean"], "tuned": after}
         report["difference"] = paired_difference(zero_shot, tuned)
     report["zero_shot"] = before
+    report["by_phrase"] = _by_phrase(zero_shot, tuned)
     images = [
         {k: row[k] for k in ("name", "phrase", "truth_px")} | {"zero_shot": {k: row[k] for k in FIGURES}}
         for row in zero_shot.rows()
@@ -57,37 +62,50 @@ def comparison_report(
     return report | {"images": images}
 
 
-def paired_difference(before: Evaluation, after: Evaluation) -> dict[str, Any]:
-    """Mean of after minus before per image, with bootstrap 95 % intervals.
-
-    Raises:
-        ValueError: The two are not of the same images in the same order.
-    """
-    if [s.name for s in before.scores] != [s.name for s in after.scores]:
-        raise ValueError("a paired difference needs the same images on both sides")
-
-    def differ(old: list[float], new: list[float]) -> dict[str, Any]:
-        return asdict(bootstrap_interval([b - a for a, b in zip(old, new, strict=True)]))
-
-    return {"dice": differ(before.dice, after.dice), "iou": differ(before.iou, after.iou)}
+def _by_phrase(zero_shot: Evaluation, tuned: Evaluation | None) -> list[dict[str, Any]]:
+    after = {} if tuned is None else tuned.by_phrase()
+    rows = []
+    for phrase, part in zero_shot.by_phrase().items():
+        row: dict[str, Any] = {"phrase": phrase, "n": len(part.scores), "zero_shot": part.summary()}
+        if phrase in after:
+            row |= {"tuned": after[phrase].summary(), "difference": paired_difference(part, after[phrase])}
+        rows.append(row)
+    return rows
 
 
-def figure(interval: dict[str, Any] | None) -> str:
+def figure(interval: dict[str, Any] | None, digits: int = 3) -> str:
     """A mean with its interval, in words."""
     if interval is None:
         return "none"
-    return f"{interval['mean']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+    mean, low, high = (f"{interval[k]:.{digits}f}" for k in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
 
 
 def figures_table(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows of measure and zero-shot, and of tuned and difference where there is a tuned pack."""
     sides = [report[side] for side in ("zero_shot", "tuned") if side in report]
+    difference = report.get("difference")
     rows: list[tuple[str, ...]] = []
-    for name, key in (("Dice", "dice"), ("IoU", "iou")):
-        difference = (figure(report["difference"][key]),) if "difference" in report else ()
-        rows.append((name, *(figure(side[key]) for side in sides), *difference))
-    blank = ("",) if "difference" in report else ()
+    blank = () if difference is None else ("",)
+    # Reports of earlier versions have no HD95.
+    measures = (("Dice", "dice", 3), ("IoU", "iou", 3), ("HD95, px", "hd95", 1))
+    for name, key, digits in (m for m in measures if m[1] in sides[0]):
+        last = () if difference is None else (figure(difference[key], digits),)
+        rows.append((name, *(figure(side[key], digits) for side in sides), *last))
+    if any(side.get("hd95_undefined") for side in sides):
+        rows.append(("HD95 undefined", *(f"{side['hd95_undefined']} images" for side in sides), *blank))
     if report["empty_truths"]:
         rows.append(("Dice where present", *(figure(s["dice_where_present"]) for s in sides), *blank))
     rows.append(("pooled IoU", *(f"{side['pooled_iou']:.3f}" for side in sides), *blank))
+    return rows
+
+
+def phrases_table(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of phrase, images, Dice, IoU and HD95 of zero-shot, and of tuned where there is a tuned pack."""
+    rows = []
+    for part in report["by_phrase"]:
+        cells: list[str] = []
+        for side in (part[s] for s in ("zero_shot", "tuned") if s in part):
+            cells += [figure(side["dice"]), figure(side["iou"]), figure(side["hd95"], 1)]
+        rows.append((part["phrase"], str(part["n"]), *cells))
     return rows

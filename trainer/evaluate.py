@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,73 +17,12 @@ from models_store.vlsm import FrozenVLSM, TextFeatures
 from trainer.data.examples import Counted, Examples, load_examples, normalise, unit_scale
 from trainer.data.folder import read_split
 from trainer.forward import PhraseBook, pack_logits
-from trainer.metrics import Interval, Overlap, bootstrap_mean, overlap, pooled_iou
+from trainer.metrics import hausdorff95, overlap
+from trainer.scores import Evaluation, ImageScore
 
 THRESHOLD = 0.5
 BATCH = 16
 TRAINING_SPLIT = "train"
-BOOTSTRAP_SEED = 12345
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """One image's result."""
-
-    name: str
-    phrase: str
-    counts: Overlap
-
-    def row(self) -> dict[str, Any]:
-        """As a row of a JSON report."""
-        return {
-            "name": self.name,
-            "phrase": self.phrase,
-            "dice": self.counts.dice,
-            "iou": self.counts.iou,
-            "truth_px": self.counts.truth,
-            "predicted_px": self.counts.predicted,
-        }
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A pack's results on a set of images at one threshold."""
-
-    scores: tuple[ImageScore, ...]
-    threshold: float
-
-    @property
-    def dice(self) -> list[float]:
-        """Dice per image."""
-        return [score.counts.dice for score in self.scores]
-
-    @property
-    def iou(self) -> list[float]:
-        """IoU per image."""
-        return [score.counts.iou for score in self.scores]
-
-    def summary(self) -> dict[str, Any]:
-        """Means with bootstrap 95 % intervals, and pooled IoU.
-
-        ``dice_where_present`` leaves out images whose truth is empty, on which Dice is 0 or 1;
-        it is None where all are empty.
-        """
-        present = [s.counts.dice for s in self.scores if s.counts.truth]
-        return {
-            "dice": asdict(bootstrap_interval(self.dice)),
-            "iou": asdict(bootstrap_interval(self.iou)),
-            "pooled_iou": pooled_iou([s.counts for s in self.scores]),
-            "dice_where_present": asdict(bootstrap_interval(present)) if present else None,
-        }
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per image."""
-        return [score.row() for score in self.scores]
-
-
-def bootstrap_interval(values: list[float]) -> Interval:
-    """Mean over images with its bootstrap 95 % interval, seeded."""
-    return bootstrap_mean(values, seed=BOOTSTRAP_SEED)
 
 
 def check_threshold(threshold: float) -> None:
@@ -146,7 +83,7 @@ def evaluate_examples(
             truth = examples.truths[index].unpack()
             mask = mask_at_own_size(logits[row : row + 1], examples.truths[index].shape, threshold)
             name, phrase = examples.items[index].name, examples.phrases[index][0]
-            scores.append(ImageScore(name, phrase, overlap(mask, truth)))
+            scores.append(ImageScore(name, phrase, overlap(mask, truth), hausdorff95(mask, truth)))
         if progress is not None:
             progress(span.stop, len(examples))
     return Evaluation(tuple(scores), threshold)

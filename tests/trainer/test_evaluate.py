@@ -10,9 +10,10 @@ from models_store.errors import BadInputError, MismatchError, UnknownNameError
 from models_store.packs import ZERO_SHOT, PromptPack, segment_logits
 from models_store.preprocess import to_image_size, to_pixels
 from models_store.strategies import make_learner
-from trainer.comparison import comparison_report, figures_table, paired_difference
+from trainer.comparison import comparison_report, figures_table
 from trainer.data.folder import read_split
 from trainer.evaluate import evaluate, evaluate_examples, evaluation_examples
+from trainer.scores import paired_difference
 
 CPU = torch.device("cpu")
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_dice, compute_iou
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 from torchmetrics.classification import BinaryJaccardIndex
 
-from trainer.metrics import Overlap, bootstrap_mean, overlap, pooled_iou
+from trainer.metrics import Overlap, bootstrap_mean, hausdorff95, overlap, pooled_iou
 
 
 def random_masks(count, seed):
@@ -62,3 +62,49 @@ class TestBootstrapMean:
     def test_of_nothing_is_refused(self):
         with pytest.raises(ValueError, match="no values"):
             bootstrap_mean([])
+
+
+class TestHausdorff95:
+    # MONAI 1.6 passes itself an argument it calls deprecated.
+    @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+    def test_is_that_of_monai(self):
+        rng = np.random.default_rng(5)
+        for _ in range(25):
+            blobs = [np.zeros((41, 53), np.bool_) for _ in range(2)]
+            for mask in blobs:
+                for _ in range(rng.integers(1, 4)):
+                    top, left = rng.integers(0, 35), rng.integers(0, 45)
+                    mask[top : top + rng.integers(1, 20), left : left + rng.integers(1, 20)] = True
+            p, t = (torch.from_numpy(m)[None, None].float() for m in blobs)
+            theirs = compute_hausdorff_distance(p, t, include_background=True, percentile=95).item()
+            assert hausdorff95(*blobs) == pytest.approx(theirs, abs=1e-4)
+
+    def test_counts_pixels_between_surfaces(self):
+        prediction, truth = (np.zeros((20, 30), np.bool_) for _ in range(2))
+        prediction[:, :10], truth[:, :17] = True, True
+        assert hausdorff95(prediction, truth) == 7
+        assert hausdorff95(truth, truth) == 0
+
+    def test_two_empty_masks_agree_and_one_leaves_it_undefined(self):
+        empty, full = np.zeros((4, 5), np.bool_), np.ones((4, 5), np.bool_)
+        assert hausdorff95(empty, empty) == 0
+        assert np.isnan(hausdorff95(empty, full))
+        assert np.isnan(hausdorff95(full, empty))
+
+
+class TestIgnoredPixels:
+    def test_count_for_nothing(self):
+        rng = np.random.default_rng(6)
+        prediction, truth = (rng.random((9, 11)) < 0.5 for _ in range(2))
+        ignored = np.zeros((9, 11), np.bool_)
+        ignored[:, 6:] = True
+        inside = overlap(prediction[:, :6], truth[:, :6])
+        assert overlap(prediction, truth, ignored) == inside
+        assert overlap(prediction, truth) != inside
+        assert hausdorff95(prediction, truth, ignored) == hausdorff95(prediction[:, :6], truth[:, :6])
+
+    def test_must_have_the_masks_shape(self):
+        mask = np.ones((3, 3), np.bool_)
+        for measure in (overlap, hausdorff95):
+            with pytest.raises(ValueError, match=r"\(3, 2\)"):
+                measure(mask, mask, np.ones((3, 2), np.bool_))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from models_store.packs import PromptPack
 from models_store.vlsm import FrozenVLSM
 from trainer.data.examples import Examples
-from trainer.evaluate import Evaluation, batched_logits, mask_at_own_size
+from trainer.evaluate import batched_logits, mask_at_own_size
+from trainer.scores import Evaluation
 from trainer.tuning.state import EpochRecord
 
 CASES = 4

@@ -7,7 +7,7 @@ from typing import Any
 
 from models_store.checkpoints import CheckpointConfig
 from trainer.comparison import comparison_report, figures_table
-from trainer.evaluate import Evaluation
+from trainer.scores import Evaluation
 from trainer.tuning.settings import TuneSettings
 from trainer.tuning.state import Progress
 
