@@ -50,19 +50,29 @@ class AdditiveHead(nn.Module):
         return (1 - self.ratio) * own + self.ratio * new
 
     def _convolve_upsampled(self, grid: Tensor, size: torch.Size) -> Tensor:
-        """``conv(upsample(grid))``, several times cheaper.
+        """``conv(upsample(grid))`` as small matrix products, many times cheaper.
 
-        Mixing channels commutes with bilinear upsampling, so each tap's channels are mixed on the
-        small grid; what is left at full size is adding up the shifted taps.
+        Bilinear upsampling is ``A_y grid A_x^T``, and shifting by a tap with a replicated border picks
+        rows of A. So each tap's channels are mixed on the small grid, and nothing but the result
+        ever exists at full size.
         """
         bias = self.conv.bias
         assert bias is not None
-        reach, (height, width) = KERNEL - 1, size
-        taps = self.conv.weight[0].flip(1, 2).flatten(1)  # [C, taps]
-        mixed = F.interpolate(torch.einsum("bchw,ct->bthw", grid, taps), size=size, mode="bilinear")
-        padded = F.pad(mixed, [KERNEL // 2] * 4, mode="replicate")
-        total = F.fold(padded.flatten(2), (height + 2 * reach, width + 2 * reach), KERNEL)
-        return total[..., reach : reach + height, reach : reach + width] + bias
+        taps = torch.einsum("bchw,cyx->byhxw", grid, self.conv.weight[0])
+        down, across = (
+            _shifted_upsampling(grid, *lengths) for lengths in zip(grid.shape[2:], size, strict=True)
+        )
+        rows = taps.flatten(3) @ across  # [B, KERNEL, gh, W]
+        return (down.T @ rows.flatten(1, 2))[:, None] + bias
+
+
+def _shifted_upsampling(like: Tensor, coarse: int, fine: int) -> Tensor:
+    """Linear upsampling shifted by each of the kernel's taps: [KERNEL * coarse, fine]."""
+    identity = torch.eye(coarse, dtype=like.dtype, device=like.device)[None]
+    upsampling = F.interpolate(identity, size=fine, mode="linear")[0]
+    at = torch.arange(fine, device=like.device)
+    shifts = range(-(KERNEL // 2), KERNEL // 2 + 1)
+    return torch.cat([upsampling[:, (at + shift).clamp(0, fine - 1)] for shift in shifts])
 
 
 def make_head(channels: int, mode: HeadMode, generator: torch.Generator) -> AdditiveHead | None:
