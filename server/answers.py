@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from base64 import b64encode
 
+from models_store import rle
 from models_store.checkpoints import BaseIdentity
 from models_store.errors import BadInputError
 from models_store.vlsm import VLSMSpec
-from server import rle
 from server.engine import Segmentation
 from server.images import DecodedImage
 from server.masks import binarize, measure

@@ -15,9 +15,9 @@ from PIL import Image
 from serving import bundled_dicom, make_app, png, publish
 from starlette.testclient import TestClient
 
+from models_store import rle
 from models_store.registry import CHAMPION, Registry
 from models_store.vlsm import FrozenVLSM
-from server import rle
 
 
 class Service:

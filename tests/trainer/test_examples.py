@@ -6,8 +6,9 @@ from toy_data import PHRASE, edit_split, write_toy
 
 from models_store.errors import BadInputError
 from models_store.preprocess import to_pixels
-from trainer.data.examples import PackedMask, examples_digest, load_examples, normalise, unit_scale
+from trainer.data.examples import examples_digest, load_examples, normalise, unit_scale
 from trainer.data.folder import read_split
+from trainer.data.stacks import PackedMask
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ class TestLoadExamples:
     def test_pixels_are_those_that_serving_prepares(self, tiny, folder):
         items = read_split(folder, "train")
         examples = load_examples(items, tiny.spec)
-        prepared = normalise(unit_scale(examples.images, torch.device("cpu")), tiny.spec)
+        prepared = normalise(unit_scale(examples.images[:], torch.device("cpu")), tiny.spec)
         expected = torch.stack([to_pixels(item.image(), tiny.spec) for item in items])
         assert torch.allclose(prepared, expected, atol=1e-6)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from server import rle
+from models_store import rle
 from webui.look import static_text
 
 pytestmark = pytest.mark.browser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,61 +16,134 @@ from torch import Tensor
 from models_store.digests import file_digest
 from models_store.errors import BadInputError, StudioError
 from models_store.vlsm import VLSMSpec
-from trainer.data.folder import LabelledImage
+from trainer.data.faults import UnusableDataError
+from trainer.data.items import LabelledImage
+from trainer.data.phrases import PhraseRule
+from trainer.data.stacks import MaskStack, PackedMask, SharedImages
 
-FAULTS_SHOWN = 20
 Counted = Callable[[int, int], None]
 """Told how many of how many are done."""
 
 
-class PackedMask:
-    """A mask [H, W] at one bit per pixel, so that truths of full size stay in memory."""
-
-    def __init__(self, mask: NDArray[np.bool_]):
-        self.shape = (mask.shape[0], mask.shape[1])
-        self._bits = np.packbits(mask)
-
-    def unpack(self) -> NDArray[np.bool_]:
-        """The mask [H, W]."""
-        height, width = self.shape
-        return np.unpackbits(self._bits, count=height * width).reshape(self.shape).astype(np.bool_)
-
-
 @dataclass(frozen=True)
 class Examples:
-    """N labelled images.
+    """N rows, each an image and a class asked for; rows of one image share its pixels.
 
     Attributes:
         items: Where they came from.
-        images: [N, S, S, 3] uint8, squashed to the model's square.
-        masks: [N, S, S] bool at the same size, for the loss.
+        images: [N, S, S, 3] uint8 by row, squashed to the model's square; ``images.at`` says
+            which of ``images.distinct`` each row shows.
+        masks: [N, S, S] bool by row at the same size, for the loss.
+        ignore: [N, S, S] bool by row: pixels to leave out of the loss. None where there are none.
         truths: Masks at the images' own sizes, for the figures.
-        phrases: The texts each image may be asked for; evaluation takes the first.
+        ignored: Pixels to leave out of the figures, at the images' own sizes.
+        phrases: The texts each row may be asked for; evaluation takes the first.
     """
 
     items: tuple[LabelledImage, ...]
-    images: Tensor
-    masks: Tensor
+    images: SharedImages
+    masks: MaskStack
+    ignore: MaskStack | None
     truths: tuple[PackedMask, ...]
+    ignored: tuple[PackedMask | None, ...]
     phrases: tuple[tuple[str, ...], ...]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def select(self, indices: Sequence[int]) -> Examples:
-        """Some of the examples, in the order given."""
-        rows = torch.tensor(list(indices), dtype=torch.long)
+        """Some of the rows, in the order given."""
+        indices = list(indices)
         return Examples(
             tuple(self.items[i] for i in indices),
-            self.images[rows],
-            self.masks[rows],
+            self.images.select(indices),
+            self.masks.select(indices),
+            None if self.ignore is None else self.ignore.select(indices),
             tuple(self.truths[i] for i in indices),
+            tuple(self.ignored[i] for i in indices),
             tuple(self.phrases[i] for i in indices),
         )
 
     def all_phrases(self) -> list[str]:
         """Every phrase once, sorted."""
         return sorted({text for texts in self.phrases for text in texts})
+
+    def counted(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A predicted mask [H, W] of a row without the pixels that figures leave out."""
+        ignored = self.ignored[row]
+        return mask if ignored is None else mask & ~ignored.unpack()
+
+    def rows_by_image(self) -> list[list[int]]:
+        """The rows of each distinct image; whoever splits examples splits these."""
+        rows: list[list[int]] = [[] for _ in range(len(self.images.distinct))]
+        for row, image in enumerate(self.images.at.tolist()):
+            rows[image].append(row)
+        return rows
+
+
+class _Loader:
+    """Collects rows, and each image once."""
+
+    def __init__(self, spec: VLSMSpec):
+        self._spec = spec
+        self._index: dict[Path, int] = {}
+        self._sizes: list[tuple[int, int]] = []
+        self._distinct: list[Tensor] = []
+        self._items: list[LabelledImage] = []
+        self._at: list[int] = []
+        self._masks: list[PackedMask] = []
+        self._ignore: list[PackedMask | None] = []
+        self._truths: list[PackedMask] = []
+        self._ignored: list[PackedMask | None] = []
+        self._phrases: list[tuple[str, ...]] = []
+
+    def add(self, item: LabelledImage, texts: tuple[str, ...]) -> None:
+        at = self._image(item)
+        marked = item.truth.read()
+        if marked.mask.shape != self._sizes[at]:
+            image_size, mask_size = (f"{w}x{h}" for h, w in (self._sizes[at], marked.mask.shape))
+            raise BadInputError(f"{item.name}: image is {image_size}, but its mask is {mask_size}")
+        self._items.append(item)
+        self._at.append(at)
+        self._phrases.append(texts)
+        self._masks.append(PackedMask(resize_mask(marked.mask, self._spec).numpy()))
+        self._truths.append(PackedMask(marked.mask))
+        self._leave_out(marked.ignored)
+
+    def _image(self, item: LabelledImage) -> int:
+        at = self._index.get(item.image_path)
+        if at is None:
+            image = item.image()
+            at = self._index[item.image_path] = len(self._distinct)
+            self._distinct.append(resize_image(image, self._spec))
+            self._sizes.append((image.shape[0], image.shape[1]))
+        return at
+
+    def _leave_out(self, ignored: NDArray[np.bool_] | None) -> None:
+        own = small = None
+        if ignored is not None and ignored.any():
+            own = PackedMask(ignored)
+            before = self._ignored[-1] if self._ignored else None
+            if before is not None and before.equals(own):
+                # All classes of an image leave out the same pixels as a rule: kept once.
+                own, small = before, self._ignore[-1]
+            else:
+                small = PackedMask(resize_mask(ignored, self._spec).numpy())
+        self._ignored.append(own)
+        self._ignore.append(small)
+
+    def examples(self) -> Examples:
+        blank = PackedMask(np.zeros(self._masks[0].shape, np.bool_))
+        left_out = [blank if ignored is None else ignored for ignored in self._ignore]
+        return Examples(
+            tuple(self._items),
+            SharedImages(torch.stack(self._distinct), torch.tensor(self._at, dtype=torch.long)),
+            MaskStack.of(self._masks),
+            MaskStack.of(left_out) if any(ignored is not None for ignored in self._ignore) else None,
+            tuple(self._truths),
+            tuple(self._ignored),
+            tuple(self._phrases),
+        )
 
 
 def load_examples(
@@ -78,6 +152,8 @@ def load_examples(
     *,
     prompt_key: str = "p1",
     phrase: str | None = None,
+    stop: bool = False,
+    allow_empty: bool = False,
     progress: Counted | None = None,
 ) -> Examples:
     """Read images, masks and phrases, checking all before returning any.
@@ -85,47 +161,45 @@ def load_examples(
     Args:
         items: What to read.
         spec: The model's sizes.
-        prompt_key: Which of the annotated prompts to use.
+        prompt_key: Which of the annotated prompts to use, or ``random``.
         phrase: One phrase for all images instead of the annotated ones.
+        stop: Whether to close phrases with a full stop.
+        allow_empty: Whether ``p0``, the empty phrase, may be asked for.
         progress: Told how many are read.
 
     Raises:
         BadInputError: Images do not read, masks are of another size, or phrases are missing;
             the message lists the faults.
     """
-    if phrase is not None and not phrase.strip():
-        raise BadInputError("the phrase is empty; give at least one word")
+    rule = PhraseRule(prompt_key, phrase, stop, allow_empty)
+    check_one_phrase(items, phrase)
+    if not items:
+        raise BadInputError("there are no labelled images")
     faults: list[str] = []
-    read: list[tuple[LabelledImage, Tensor, Tensor, PackedMask, tuple[str, ...]]] = []
+    loader = _Loader(spec)
     for done, item in enumerate(items, start=1):
         try:
-            texts = (phrase,) if phrase is not None else _texts(item, prompt_key)
-            image, mask = item.image(), item.mask()
-            if image.shape[:2] != mask.shape:
-                raise BadInputError(f"{item.name}: image is {_size(image)}, but its mask is {_size(mask)}")
+            loader.add(item, rule.texts(item.name, item.prompts))
         except StudioError as error:
             faults.append(str(error))
-        else:
-            read.append((item, resize_image(image, spec), resize_mask(mask, spec), PackedMask(mask), texts))
         if progress is not None:
             progress(done, len(items))
     if faults:
-        shown = "\n  ".join(faults[:FAULTS_SHOWN])
-        more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
-        raise BadInputError(f"{len(faults)} of {len(items)} labelled images cannot be used:\n  {shown}{more}")
-    kept, images, masks, truths, phrases = zip(*read, strict=True)
-    return Examples(kept, torch.stack(images), torch.stack(masks), truths, phrases)
+        raise UnusableDataError(f"{len(faults)} of {len(items)} labelled images cannot be used", faults)
+    return loader.examples()
 
 
-def _texts(item: LabelledImage, key: str) -> tuple[str, ...]:
-    texts = tuple(item.phrases(key))
-    if not texts or not all(text.strip() for text in texts):
-        raise BadInputError(f"{item.name}: prompt {key!r} is empty; choose another key or give one phrase")
-    return texts
-
-
-def _size(array: NDArray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+def check_one_phrase(items: Sequence[LabelledImage], phrase: str | None) -> None:
+    """Raise BadInputError for an empty phrase, or one phrase that would have to name several classes."""
+    if phrase is None:
+        return
+    if not phrase.strip():
+        raise BadInputError("the phrase is empty; give at least one word")
+    classes = {item.class_name for item in items} - {None}
+    if len(classes) > 1:
+        raise BadInputError(
+            f"one phrase cannot ask for {len(classes)} classes; leave it out: each is asked for by its name"
+        )
 
 
 def resize_image(image: NDArray[np.uint8], spec: VLSMSpec) -> Tensor:
@@ -156,7 +230,10 @@ def normalise(images: Tensor, spec: VLSMSpec) -> Tensor:
 def examples_digest(examples: Examples) -> str:
     """SHA-256 over names, files and phrases: the same data gives the same digest anywhere."""
     total = hashlib.sha256()
+    of_image: dict[Path, str] = {}
     for item, phrases in zip(examples.items, examples.phrases, strict=True):
-        parts = (item.name, file_digest(item.image_path), file_digest(item.mask_path), *phrases)
+        if item.image_path not in of_image:
+            of_image[item.image_path] = file_digest(item.image_path)
+        parts = (item.name, of_image[item.image_path], item.truth.digest(), *phrases)
         total.update(("\0".join(parts) + "\n").encode())
     return total.hexdigest()

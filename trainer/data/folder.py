@@ -8,54 +8,14 @@ An annotation file is a list of ``{img_name, mask_name, prompts: {p0: "", p1: ".
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
 from models_store.errors import BadInputError, UnknownNameError
+from trainer.data.items import LabelledImage
+from trainer.data.truths import MaskFile
 
-# Anti-aliased and JPEG masks are foreground above the middle.
-MASK_THRESHOLD = 127
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """One image with its mask and phrases; pixels are read when asked for."""
-
-    name: str
-    image_path: Path
-    mask_path: Path
-    prompts: dict[str, str | list[str]]
-
-    def image(self) -> NDArray[np.uint8]:
-        """The image as RGB [H, W, 3] uint8."""
-        return _read(self.image_path, "RGB")
-
-    def mask(self) -> NDArray[np.bool_]:
-        """The mask [H, W], true where the class is."""
-        mask: NDArray[np.bool_] = _read(self.mask_path, "L") > MASK_THRESHOLD
-        return mask
-
-    def phrases(self, key: str) -> list[str]:
-        """The texts under one prompt key such as ``p1``; a missing key is an error."""
-        if key not in self.prompts:
-            raise UnknownNameError(
-                f"{self.name} has no prompt {key!r}; it has {', '.join(sorted(self.prompts)) or 'none'}"
-            )
-        texts = self.prompts[key]
-        return [texts] if isinstance(texts, str) else list(texts)
-
-
-def _read(path: Path, mode: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as opened:
-            return np.array(opened.convert(mode), dtype=np.uint8)
-    except (OSError, UnidentifiedImageError) as error:
-        raise BadInputError(f"{path} cannot be read as an image: {error}") from error
+__all__ = ["LabelledImage", "read_split"]
 
 
 def read_split(folder: Path, split: str) -> list[LabelledImage]:
@@ -102,4 +62,4 @@ def _parse(folder: Path, index: int, entry: Any, faults: list[str]) -> LabelledI
     if missing:
         faults.append(f"entry {index}: missing {', '.join(missing)}")
         return None
-    return LabelledImage(entry["img_name"], image, mask, dict(entry.get("prompts") or {}))
+    return LabelledImage(entry["img_name"], image, MaskFile(mask), dict(entry.get("prompts") or {}))

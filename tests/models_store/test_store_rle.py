@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
+from models_store import rle
 from models_store.errors import BadInputError
-from server import rle
 
 BOX = np.zeros((4, 5), dtype=bool)
 BOX[1:3, 2:4] = True

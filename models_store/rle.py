@@ -7,6 +7,8 @@ group one character from '0' on (Lin et al., COCO, 2014; the form pycocotools re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,7 +63,18 @@ def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
             value -= 1 << shift
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = shift = 0
-    if shift or any(run < 0 for run in runs) or sum(runs) != height * width:
+    if shift:
+        raise BadInputError("run-length counts end in the middle of a number")
+    return fill(runs, height, width)
+
+
+def fill(runs: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
+    """Mask [height, width] of runs of zeros and ones in turn, zeros first, column by column.
+
+    Raises:
+        BadInputError: A run is negative, or they do not fill the size exactly.
+    """
+    if any(run < 0 for run in runs) or sum(runs) != height * width:
         raise BadInputError(f"run-length counts do not fill {height} x {width} pixels")
     values = np.arange(len(runs)) % 2 == 1
     mask: NDArray[np.bool_] = np.repeat(values, runs).reshape((height, width), order="F")
