@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import tiny_config, write_base
 
-from models_store.bases import load_base
-from models_store.vlsm import FrozenVLSM
+from models_store.torchvision_shim import ensure_torchvision_imports
+
+# Before transformers' models, which import torchvision where it is installed.
+ensure_torchvision_imports()
+
+from tiny_models import tiny_config, write_base  # noqa: E402
+
+from models_store.bases import load_base  # noqa: E402
+from models_store.vlsm import FrozenVLSM  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = Path(os.environ.get("TUNEVLSEG_TEST_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -34,7 +34,8 @@ class DecoderLayer(nn.Module):
         Args:
             image: [B, h*w, width].
             words: [B, L, text_width].
-            image_at, words_at: Their fixed positions.
+            image_at: The image's fixed positions [h*w, width].
+            words_at: The words' fixed positions [L, text_width].
             padding: [B, L], true where there is no word.
         """
         x = self.norm1(image)

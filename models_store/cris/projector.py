@@ -16,27 +16,28 @@ class Projector(nn.Module):
 
     Args:
         word_dim: Width of the phrase's state.
-        channels: Channels the kernel reads; the map that comes in has twice as many.
+        channels: Half the channels of the map that comes in.
         fine_channels: Channels of the trunk's finer maps, fine to coarse (strides 2, 4, 8), each
-            modulated by the phrase and added on the way up; then the mask is drawn at stride 2
-            instead of 4. Empty for the published model.
+            modulated by the phrase and added on the way up; the mask is then drawn at stride 2
+            instead of 4, from half as many channels. Empty for the published model.
     """
 
     def __init__(self, *, word_dim: int, channels: int, fine_channels: tuple[int, ...] = ()):
         super().__init__()
+        drawn = channels // 2 if fine_channels else channels
         self.vis = nn.Sequential(
             up2(),
             conv_layer(2 * channels, 2 * channels, KERNEL),
             up2(),
             conv_layer(2 * channels, channels, KERNEL),
-            nn.Conv2d(channels, channels, 1),
+            nn.Conv2d(channels, drawn, 1),
         )
-        self.txt = nn.Linear(word_dim, channels * KERNEL * KERNEL + 1)
-        widths = (channels, channels, 2 * channels) if fine_channels else ()
+        self.txt = nn.Linear(word_dim, drawn * KERNEL * KERNEL + 1)
+        widths = (drawn, channels, 2 * channels) if fine_channels else ()
         self.laterals = nn.ModuleList(
             PhraseLateral(c, w, word_dim) for c, w in zip(fine_channels, widths, strict=True)
         )
-        self.last = nn.Sequential(up2(), conv_layer(channels, channels, KERNEL)) if fine_channels else None
+        self.last = nn.Sequential(up2(), conv_layer(drawn, drawn, KERNEL)) if fine_channels else None
 
     def forward(self, grid: Tensor, state: Tensor, fine: tuple[Tensor, ...]) -> Tensor:
         """Draw.
@@ -49,16 +50,14 @@ class Projector(nn.Module):
         Returns:
             Logits [B, 1, 4h, 4w], or [B, 1, 8h, 8w] with finer maps.
         """
-        first_up, first, second_up, second, mix = self.vis
         if self.last is None:
-            x = mix(second(second_up(first(first_up(grid)))))
-        else:
-            laterals = [lateral(x, state) for lateral, x in zip(self.laterals, fine, strict=True)]
-            x = first(first_up(grid) + laterals[2])
-            x = mix(second(second_up(x))) + laterals[1]
-            last_up, last = self.last
-            x = last(last_up(x) + laterals[0])
-        return self._draw(x, state)
+            return self._draw(self.vis(grid), state)
+        half, quarter, eighth = (lateral(x, state) for lateral, x in zip(self.laterals, fine, strict=True))
+        first_up, first, second_up, second, mix = self.vis
+        last_up, last = self.last
+        x = first(first_up(grid) + eighth)
+        x = mix(second(second_up(x)) + quarter)
+        return self._draw(last(last_up(x) + half), state)
 
     def _draw(self, x: Tensor, state: Tensor) -> Tensor:
         """Each row convolved with the kernel and bias its phrase writes, zeros around.

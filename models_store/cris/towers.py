@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models_store.cris.network import STRIDE, CRIS
+from models_store.cris.network import CRIS, STRIDE
 from models_store.prompting import (
     first_eos,
     fit_positions,

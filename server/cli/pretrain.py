@@ -1,4 +1,4 @@
-"""``tunevlseg pretrain``: make the embedded base model."""
+"""``tunevlseg pretrain``: make an embedded base model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ def pretrain(
     run_dir: Annotated[
         Path | None, typer.Option(help="Where the run's state is kept. Default: <out>/.run-<name>.")
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="Recipe file. Default: the embedded model's.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="clipseg-tiny-med, cris-tiny-med, or a recipe file.")
+    ] = "clipseg-tiny-med",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps instead of the recipe's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,
@@ -33,12 +35,12 @@ def pretrain(
     import torch
     from rich.console import Console
 
-    from trainer.pretrain.recipe import DEFAULT_RECIPE, read_recipe
+    from trainer.pretrain.recipe import find_recipe, read_recipe
     from trainer.pretrain.report import judge_and_describe
     from trainer.pretrain.session import run_pretraining
 
     console = Console(stderr=True)
-    plan = read_recipe(recipe or DEFAULT_RECIPE)
+    plan = read_recipe(find_recipe(recipe))
     if steps is not None:
         plan = dataclasses.replace(
             plan, schedule=dataclasses.replace(plan.schedule, steps=steps, polish_steps=0)

@@ -10,8 +10,8 @@ from tiny_models import byte_tokenizer, tiny_config
 from torch import Tensor
 from transformers import CLIPSegConfig
 
-from models_store.bases import clipseg_spec
 from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
+from models_store.clipseg.folder import read_spec
 from models_store.clipseg.model import FrozenCLIPSeg
 from models_store.clipseg.network import build_network
 from models_store.digests import tensors_digest
@@ -38,7 +38,7 @@ def frozen(config: CLIPSegConfig, name: str, seed: int = 0) -> FrozenCLIPSeg:
     """A frozen model of this configuration with lively weights."""
     network = build_network(config)
     lively(network, seed)
-    spec = clipseg_spec(config, PROCESSOR, name, tensors_digest(network.state_dict()))
+    spec = read_spec(config, PROCESSOR, name, tensors_digest(network.state_dict()))
     return FrozenCLIPSeg(network=network, tokenizer=byte_tokenizer(), spec=spec)
 
 
@@ -80,7 +80,7 @@ def published_config(*, refined: bool = False) -> CLIPSegConfig:
 
 def published_spec() -> VLSMSpec:
     """Sizes of the published model."""
-    return clipseg_spec(published_config(), PROCESSOR | {"size": 352}, "CIDAS/clipseg-rd64", "0" * 64)
+    return read_spec(published_config(), PROCESSOR | {"size": 352}, "CIDAS/clipseg-rd64", "0" * 64)
 
 
 def images(count: int, *, height: int = 64, width: int = 64, seed: int = 1) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTokenizer
@@ -15,13 +15,28 @@ from models_store.digests import file_digest
 from models_store.files import folder_aside, replace_file, sync_folder
 from trainer.pretrain.recipe import Recipe
 
+HALF_RANGE = 6e4
 
-def write_base(parent: Path, recipe: Recipe, weights: dict[str, Tensor], tokenizer: CLIPTokenizer) -> Path:
+
+def halved(value: Tensor) -> Tensor:
+    """Half precision, but for counters and for batch statistics, which may exceed its range."""
+    value = value.detach().cpu().contiguous()
+    return value.half() if value.is_floating_point() and value.abs().max() < HALF_RANGE else value
+
+
+def write_base(
+    parent: Path,
+    recipe: Recipe,
+    config: dict[str, Any],
+    weights: dict[str, Tensor],
+    tokenizer: CLIPTokenizer,
+) -> Path:
     """Write ``parent/<name>`` with half-precision weights, replacing an older one.
 
     Args:
         parent: Folder of base models.
-        recipe: The recipe; its network section becomes the configuration.
+        recipe: The recipe, for name and preprocessing.
+        config: Content of ``config.json``.
         weights: State dict of the network.
         tokenizer: Its tokenizer.
 
@@ -32,11 +47,11 @@ def write_base(parent: Path, recipe: Recipe, weights: dict[str, Tensor], tokeniz
     final = parent / recipe.name
     with folder_aside(parent) as aside, folder_aside(parent) as retired:
         aside.chmod(0o755)
-        halves = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in weights.items()}
+        halves = {k: halved(v) for k, v in weights.items()}
         save_file(halves, aside / "model.safetensors", metadata={"format": "pt"})
         # safetensors makes files that only their owner reads.
         (aside / "model.safetensors").chmod(0o644)
-        recipe.config(tokenizer.bos_token_id, tokenizer.eos_token_id).save_pretrained(aside)
+        (aside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         tokenizer.save_pretrained(aside)
         side = recipe.network["image_size"]
         processor = {

@@ -7,32 +7,41 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
-from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
-from models_store.clipseg.decoder import decode
-from models_store.clipseg.stem import HybridStem
-from models_store.clipseg.towers import encode_image, encode_text
 from models_store.vlsm import Tokens
 from trainer.losses import bce_dice
 from trainer.pretrain.batches import Batch, BatchSource
-from trainer.pretrain.recipe import Recipe
+from trainer.pretrain.recipe import Recipe, Schedule
 
 SAVE_EVERY = 100
 Progress = Callable[[int, float], None]
 
 
-def parameter_groups(network: CLIPSegForImageSegmentation, recipe: Recipe) -> list[dict[str, Any]]:
-    """Stem and the rest at their own rates; decay on matrices only."""
-    schedule = recipe.schedule
-    stem = network.clip.vision_model.embeddings.patch_embedding
-    assert isinstance(stem, HybridStem)
-    trunk = {id(p) for name, p in stem.named_parameters() if not name.startswith("project")}
+class Pretrainable(Protocol):
+    """A network as the loop sees it."""
+
+    network: nn.Module
+
+    def logits(self, pixels: Tensor, rows: Tensor, tokens: Tokens) -> Tensor:
+        """Logits [R, S, S] of R questions about the images at ``rows`` [R] of [B, 3, S, S]."""
+
+    def trunk_parameters(self) -> list[nn.Parameter]:
+        """What starts from weights, and so moves at the lower rate."""
+
+    def config(self) -> dict[str, Any]:
+        """Content of the base model's ``config.json``."""
+
+
+def parameter_groups(model: Pretrainable, schedule: Schedule) -> list[dict[str, Any]]:
+    """What had weights and what had none at their own rates; decay on matrices only."""
+    trunk = {id(p) for p in model.trunk_parameters()}
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for parameter in network.parameters():
+    for parameter in model.network.parameters():
         groups.setdefault((id(parameter) in trunk, parameter.ndim > 1), []).append(parameter)
     return [
         {
@@ -50,7 +59,7 @@ class PretrainRun:
 
     Args:
         recipe: The recipe.
-        network: Where to start from; a saved state replaces its weights.
+        model: Where to start from; a saved state replaces its weights.
         tokenizer: The vocabulary the text tower reads.
         source: Where batches come from.
         folder: State and log live here.
@@ -61,7 +70,7 @@ class PretrainRun:
         self,
         *,
         recipe: Recipe,
-        network: CLIPSegForImageSegmentation,
+        model: Pretrainable,
         tokenizer: CLIPTokenizer,
         source: BatchSource,
         folder: Path,
@@ -69,9 +78,10 @@ class PretrainRun:
     ):
         self.recipe, self.source, self.tokenizer = recipe, source, tokenizer
         self.folder, self.device, self.step = folder, device, 0
-        self.network = network.to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, recipe), betas=(0.9, 0.98))
-        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.model = model
+        self.network = model.network.to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, recipe.schedule), betas=(0.9, 0.98))
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         spec = recipe.network
         self._mean = torch.tensor(spec["mean"], device=device)[:, None, None]
         self._std = torch.tensor(spec["std"], device=device)[:, None, None]
@@ -115,9 +125,8 @@ class PretrainRun:
         encoded = self.tokenizer(batch.phrases, padding=True, return_tensors="pt")
         tokens = Tokens(encoded["input_ids"], encoded["attention_mask"]).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            image = encode_image(self.network, pixels, None).select(batch.rows.to(self.device))
-            decoded = decode(self.network, image, encode_text(self.network, tokens, None))
-        return bce_dice(decoded.logits[:, 0].float(), batch.target.to(self.device))
+            logits = self.model.logits(pixels, batch.rows.to(self.device), tokens)
+        return bce_dice(logits.float(), batch.target.to(self.device))
 
     def _update(self, batch: Batch) -> float:
         schedule = self.recipe.schedule

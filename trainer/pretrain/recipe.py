@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import CLIPSegConfig
+from models_store.errors import UnknownNameError
 
-from models_store.clipseg.network import HYBRID_KEY
-
-DEFAULT_RECIPE = Path(__file__).parent / "clipseg-tiny-med.toml"
+RECIPES = Path(__file__).parent
+DEFAULT_RECIPE = RECIPES / "clipseg-tiny-med.toml"
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,7 @@ class Recipe:
     """Everything that decides the weights, given the data."""
 
     name: str
+    family: str
     seed: int
     network: dict[str, Any]
     schedule: Schedule
@@ -89,37 +89,18 @@ class Recipe:
     absent_train: tuple[str, ...]
     absent_held_out: tuple[str, ...]
 
-    def config(self, bos: int, eos: int) -> CLIPSegConfig:
-        """The network's configuration in the hub's form."""
-        n, text, vision, decoder = self.network, *(self.network[k] for k in ("text", "vision", "decoder"))
-        return CLIPSegConfig(
-            text_config={
-                "vocab_size": text["vocabulary"],
-                "hidden_size": text["width"],
-                "intermediate_size": text["hidden"],
-                "num_hidden_layers": text["layers"],
-                "num_attention_heads": text["heads"],
-                "max_position_embeddings": 77,
-                "bos_token_id": bos,
-                "eos_token_id": eos,
-                "pad_token_id": eos,
-            },
-            vision_config={
-                "hidden_size": vision["width"],
-                "intermediate_size": vision["hidden"],
-                "num_hidden_layers": vision["layers"],
-                "num_attention_heads": vision["heads"],
-                "image_size": n["image_size"],
-                "patch_size": 16,
-            },
-            projection_dim=n["projection"],
-            extract_layers=n["extract_layers"],
-            reduce_dim=decoder["channels"],
-            decoder_num_attention_heads=decoder["heads"],
-            decoder_intermediate_size=decoder["hidden"],
-            use_complex_transposed_convolution=False,
-            **{HYBRID_KEY: {"widths": n["upsampler_widths"]}},
-        )
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe that comes with the package, or one of the user's own.
+
+    Raises:
+        UnknownNameError: It is neither.
+    """
+    known = {path.stem: path for path in RECIPES.glob("*.toml")}
+    path = known.get(name, Path(name))
+    if not path.is_file():
+        raise UnknownNameError(f"no recipe {name!r}; there are {', '.join(sorted(known))}, or a file")
+    return path
 
 
 def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
@@ -139,6 +120,7 @@ def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
     )
     return Recipe(
         name=raw["name"],
+        family=raw["family"],
         seed=raw["seed"],
         network=raw["network"],
         schedule=Schedule(**schedule),

@@ -12,7 +12,7 @@ from trainer.pretrain.batches import BatchSource, load_corpora
 from trainer.pretrain.export import write_base
 from trainer.pretrain.loop import PretrainRun
 from trainer.pretrain.recipe import Recipe
-from trainer.pretrain.start import start_network
+from trainer.pretrain.start import start
 from trainer.pretrain.vocabulary import small_tokenizer
 
 
@@ -33,9 +33,10 @@ def run_pretraining(
         The base model's folder.
     """
     tokenizer = small_tokenizer(recipe.network["text"]["vocabulary"])
+    model = start(recipe, tokenizer)
     run = PretrainRun(
         recipe=recipe,
-        network=start_network(recipe, tokenizer.bos_token_id, tokenizer.eos_token_id),
+        model=model,
         tokenizer=tokenizer,
         source=BatchSource(recipe, load_corpora(recipe, data)),
         folder=run_dir,
@@ -51,4 +52,4 @@ def run_pretraining(
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=recipe.schedule.last_step, completed=run.step, loss=float("nan"))
         run.run(lambda step, loss: bar.update(task, completed=step, loss=loss))
-    return write_base(out, recipe, run.average, tokenizer)
+    return write_base(out, recipe, model.config(), run.average, tokenizer)

@@ -10,10 +10,10 @@ from models_store.bases import load_base
 from models_store.clipseg.network import build_network
 from trainer.losses import bce_dice
 from trainer.pretrain.batches import BatchSource, Corpus
+from trainer.pretrain.clipseg import PretrainedCLIPSeg, clipseg_config, initialise
 from trainer.pretrain.export import record_digest, write_base
 from trainer.pretrain.loop import PretrainRun
 from trainer.pretrain.recipe import DatasetRow, Recipe, read_recipe
-from trainer.pretrain.start import initialise
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def recipe() -> Recipe:
 def start_run(recipe: Recipe, folder: Path) -> PretrainRun:
     tokenizer = byte_tokenizer()
     torch.manual_seed(recipe.seed)
-    network = build_network(recipe.config(tokenizer.bos_token_id, tokenizer.eos_token_id))
+    network = build_network(clipseg_config(recipe, tokenizer.bos_token_id, tokenizer.eos_token_id))
     initialise(network)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (50, 70, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def start_run(recipe: Recipe, folder: Path) -> PretrainRun:
     corpora = [Corpus(row, [image], [mask], [["box"]], [0]), Corpus(other, [image], [mask], [["mole"]], [0])]
     return PretrainRun(
         recipe=recipe,
-        network=network,
+        model=PretrainedCLIPSeg(network),
         tokenizer=tokenizer,
         source=BatchSource(recipe, corpora),
         folder=folder,
@@ -91,10 +91,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(recipe: Recipe, tmp_path: Pat
 def test_an_exported_model_loads_and_draws_the_same(recipe: Recipe, tmp_path: Path):
     run = start_run(recipe, tmp_path / "run")
     run.run()
-    folder = write_base(tmp_path / "bases", recipe, run.average, byte_tokenizer())
+    folder = write_base(tmp_path / "bases", recipe, run.model.config(), run.average, byte_tokenizer())
     digest = record_digest(tmp_path / "bases", recipe.name)
     # Writing again replaces the folder and leaves nothing aside.
-    write_base(tmp_path / "bases", recipe, run.average, byte_tokenizer())
+    write_base(tmp_path / "bases", recipe, run.model.config(), run.average, byte_tokenizer())
     assert sorted(p.name for p in (tmp_path / "bases").iterdir()) == ["digests.json", "tiny-test"]
 
     base = load_base(str(folder), digest=digest)

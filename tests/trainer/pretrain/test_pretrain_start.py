@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from models_store.clipseg.stem import HybridStem
-from trainer.pretrain.start import BATCH_NORM_EPS, imagenet_weights, load_stem
+from trainer.pretrain.clipseg import load_stem
+from trainer.pretrain.imagenet import BATCH_NORM_EPS, imagenet_weights
 from trainer.pretrain.vocabulary import small_tokenizer
 
 
