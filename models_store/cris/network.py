@@ -56,7 +56,9 @@ class CRISConfig:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> CRISConfig:
         """The inverse of :meth:`to_dict`; unknown keys are an error."""
-        sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "model_type"}
+        sizes: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "model_type"
+        }
         return cls(**sizes)
 
     @property
@@ -108,7 +110,11 @@ class CRIS(nn.Module):
 
     def __init__(self, *, backbone: nn.Module, neck: Neck, decoder: Decoder, proj: Projector):
         super().__init__()
-        self.backbone, self.neck, self.decoder, self.proj = backbone, neck, decoder, proj
+        # CLIP's or a LiteBackbone; both name the text tower's parts alike.
+        self.backbone: Any = backbone
+        self.neck = neck
+        self.decoder = decoder
+        self.proj = proj
         self._frozen = False
 
     def freeze(self) -> CRIS:

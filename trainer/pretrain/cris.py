@@ -10,6 +10,7 @@ from transformers import CLIPTokenizer
 
 from models_store.bases import load_base
 from models_store.clipseg.model import FrozenCLIPSeg
+from models_store.clipseg.refine import PhraseLateral
 from models_store.clipseg.stem import InvertedResidual
 from models_store.cris.network import CRIS, CRISConfig, build_cris
 from models_store.cris.towers import decode, encode_image, encode_text
@@ -75,9 +76,10 @@ def initialise(network: CRIS) -> None:
     nn.init.normal_(written.weight, std=0.01)
     nn.init.zeros_(written.bias)
     written.bias[-1] = PRIOR_LOGIT
-    for lateral in network.proj.laterals:
-        nn.init.normal_(lateral.film.weight, std=0.02)
-        nn.init.zeros_(lateral.film.bias)
+    for lateral in network.proj.modules():
+        if isinstance(lateral, PhraseLateral):
+            nn.init.normal_(lateral.film.weight, std=0.02)
+            nn.init.zeros_(lateral.film.bias)
 
 
 @torch.no_grad()

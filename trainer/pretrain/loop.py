@@ -25,7 +25,9 @@ Progress = Callable[[int, float], None]
 class Pretrainable(Protocol):
     """A network as the loop sees it."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
 
     def logits(self, pixels: Tensor, rows: Tensor, tokens: Tokens) -> Tensor:
         """Logits [R, S, S] of R questions about the images at ``rows`` [R] of [B, 3, S, S]."""
@@ -79,7 +81,8 @@ class PretrainRun:
         self.recipe, self.source, self.tokenizer = recipe, source, tokenizer
         self.folder, self.device, self.step = folder, device, 0
         self.model = model
-        self.network = model.network.to(device, memory_format=torch.channels_last)
+        # torch's annotations leave memory_format out.
+        self.network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(parameter_groups(model, recipe.schedule), betas=(0.9, 0.98))
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         spec = recipe.network

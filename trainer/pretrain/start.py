@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transformers import CLIPTokenizer
 
 from trainer.pretrain.clipseg import start_clipseg
@@ -9,7 +11,10 @@ from trainer.pretrain.cris import start_cris
 from trainer.pretrain.loop import Pretrainable
 from trainer.pretrain.recipe import Recipe
 
-STARTS = {"clipseg": start_clipseg, "cris": start_cris}
+STARTS: dict[str, Callable[[Recipe, CLIPTokenizer], Pretrainable]] = {
+    "clipseg": start_clipseg,
+    "cris": start_cris,
+}
 
 
 def start(recipe: Recipe, tokenizer: CLIPTokenizer) -> Pretrainable:
