@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 
 from models_store.clipseg import decoder, towers
+from models_store.clipseg.towers import EmbeddedImage
 from models_store.prompting import fit_positions
 from models_store.vlsm import Decoded, ImageFeatures, TextFeatures, Tokens, VLSMSpec
 
@@ -52,8 +53,16 @@ class FrozenCLIPSeg:
         embedding: Tensor = self.network.clip.text_model.embeddings.token_embedding(ids.to(self.device))
         return embedding.detach().clone()
 
+    def embed_image(self, pixels: Tensor) -> EmbeddedImage:
+        """What :meth:`encode_image` does before prompts enter, to be kept and given back to it."""
+        return towers.embed_pixels(self.network, pixels)
+
     def encode_image(
-        self, pixels: Tensor, visual_prompts: Tensor | None = None, *, pooled: bool = False
+        self,
+        pixels: Tensor | EmbeddedImage,
+        visual_prompts: Tensor | None = None,
+        *,
+        pooled: bool = False,
     ) -> ImageFeatures:
         """Encode images; see :func:`models_store.clipseg.towers.encode_image`."""
         return towers.encode_image(self.network, pixels, visual_prompts, pooled=pooled)

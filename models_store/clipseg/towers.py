@@ -7,6 +7,9 @@ al., 2022; deep text prompts: Khattak et al., MaPLe, 2023; VPT: Jia et al., 2022
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from transformers import CLIPSegForImageSegmentation
@@ -66,10 +69,27 @@ def encode_text(network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: T
     return TextFeatures(network.clip.text_projection(pooled))
 
 
-def embed_pixels(
-    network: CLIPSegForImageSegmentation, pixels: Tensor
-) -> tuple[Tensor, tuple[Tensor, ...], tuple[int, int]]:
-    """Class token, patches and positions [B, 1 + gh*gw, d_v]; finer maps; the grid's shape."""
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """Images on their way into the vision tower: all that is done before a prompt can enter.
+
+    Attributes:
+        tokens: Class token, patches and positions [B, 1 + gh*gw, d_v].
+        fine: Maps of a convolutional stem at finer strides, fine to coarse; empty without one.
+        grid: Rows and columns (gh, gw) of the patch grid.
+    """
+
+    tokens: Tensor
+    fine: tuple[Tensor, ...]
+    grid: tuple[int, int]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> EmbeddedImage:
+        """The same with every tensor changed."""
+        return EmbeddedImage(change(self.tokens), tuple(map(change, self.fine)), self.grid)
+
+
+def embed_pixels(network: CLIPSegForImageSegmentation, pixels: Tensor) -> EmbeddedImage:
+    """Embed normalised pixels [B, 3, H, W]; no prompt changes the result, so it may be kept."""
     embeddings = network.clip.vision_model.embeddings
     if isinstance(embeddings.patch_embedding, HybridStem):
         patches, fine = embeddings.patch_embedding(pixels)
@@ -84,11 +104,15 @@ def embed_pixels(
         dim=1,
     )
     position = embeddings.interpolate_pos_encoding(tokens, *pixels.shape[-2:])
-    return tokens + position, fine, grid
+    return EmbeddedImage(tokens + position, fine, grid)
 
 
 def encode_image(
-    network: CLIPSegForImageSegmentation, pixels: Tensor, prompts: Tensor | None, *, pooled: bool = False
+    network: CLIPSegForImageSegmentation,
+    pixels: Tensor | EmbeddedImage,
+    prompts: Tensor | None,
+    *,
+    pooled: bool = False,
 ) -> ImageFeatures:
     """Encode images, with prompts V_0..V_{D-1} as the last n tokens.
 
@@ -98,13 +122,14 @@ def encode_image(
 
     Args:
         network: The frozen network.
-        pixels: Normalised [B, 3, H, W].
+        pixels: Normalised [B, 3, H, W], or what :func:`embed_pixels` made of them.
         prompts: [D, n, d_v], [B, D, n, d_v] or None.
         pooled: Whether to run all layers for the projected class token [B, projection_dim].
     """
     tower = network.clip.vision_model
-    hidden, fine, grid = embed_pixels(network, pixels)
-    levels = per_depth(prompts, pixels.shape[0])
+    embedded = embed_pixels(network, pixels) if isinstance(pixels, Tensor) else pixels
+    hidden = embedded.tokens
+    levels = per_depth(prompts, hidden.shape[0])
     n = levels[0].shape[1] if levels else 0
     if levels:
         hidden = torch.cat([hidden, levels[0].to(hidden.dtype)], dim=1)
@@ -119,4 +144,5 @@ def encode_image(
         if index in wanted:
             outputs[index] = hidden
     summary = network.clip.visual_projection(tower.post_layernorm(hidden[:, 0])) if pooled else None
-    return ImageFeatures(tuple(outputs[index] for index in wanted), fine, grid, n, summary)
+    activations = tuple(outputs[index] for index in wanted)
+    return ImageFeatures(activations, embedded.fine, embedded.grid, n, summary)

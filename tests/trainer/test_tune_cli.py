@@ -64,7 +64,7 @@ class TestTuneCommand:
         assert "toy/v0003 is candidate and champion." in third.stdout
 
     def test_a_wrong_setting_is_told(self, tiny_folder, folder, tmp_path):
-        with pytest.raises(BadInputError, match="'vpt' has no text prompts"):
+        with pytest.raises(BadInputError, match="'vpt' takes no initial phrase"):
             invoke("tune", folder, "--initial-phrase", "a photo of a", "--base", tiny_folder)
         assert invoke("tune", folder, "--strategy", "lora").exit_code == 2
 

@@ -22,7 +22,7 @@ class TestTuneSettings:
             ({"lr": float("nan")}, "lr nan must be above 0"),
             ({"weight_decay": -0.1}, "must not be negative"),
             ({"threshold": 7}, "threshold 7 is outside 0..1"),
-            ({"initial_phrase": "a photo"}, "'vpt' has no text prompts"),
+            ({"initial_phrase": "a photo"}, "'vpt' takes no initial phrase"),
             ({"select_on": "test"}, "not one of holdout, val"),
         ],
     )
