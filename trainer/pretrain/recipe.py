@@ -79,6 +79,7 @@ class Recipe:
 
     name: str
     family: str
+    about: str
     seed: int
     network: dict[str, Any]
     schedule: Schedule
@@ -121,6 +122,7 @@ def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
     return Recipe(
         name=raw["name"],
         family=raw["family"],
+        about=raw["about"].strip(),
         seed=raw["seed"],
         network=raw["network"],
         schedule=Schedule(**schedule),

@@ -113,6 +113,8 @@ def model_card(
         credits.append(f"| {name} | {attribution} | {licence or 'not stated'} |")
     return CARD.format(
         name=recipe.name,
+        family=recipe.family,
+        about=recipe.about,
         megabytes=megabytes,
         digest=digest,
         steps=recipe.schedule.last_step,
@@ -132,26 +134,25 @@ def model_card(
 CARD = """---
 license: cc-by-sa-4.0
 pipeline_tag: image-segmentation
-tags: [clipseg, medical, prompt-tuning]
+tags: [{family}, medical, prompt-tuning]
 ---
 # {name}
 
-A small CLIPSeg for prompt tuning on a machine without network or GPU: an EfficientNet-lite0 stem in
-place of the patch embedding, a ViT and a text tower of 6 layers each that take prompts, CLIPSeg's FiLM
-decoder, and an upsampler that reads the stem's finer maps. {megabytes:.1f} MB in half precision.
+{about} {megabytes:.1f} MB in half precision.
 
 **Research use only. Not a medical device.** It has seen a few hundred images of each kind below and
 nothing else; on other images, expect little before tuning.
 
 - Weights: SHA-256 `{digest}`
-- Made by `tunevlseg pretrain --data <datasets> --out <folder>`: {steps} steps, seed {seed}, recipe
-  `trainer/pretrain/{name}.toml`
+- Made by `tunevlseg pretrain --recipe {name} --data <datasets> --out <folder>`: {steps} steps,
+  seed {seed}, recipe `trainer/pretrain/{name}.toml`
 
 ## Figures
 Zero-shot, on the `val` splits. No step of pretraining reads them, but the recipe was improved with their
 figures in sight, so they are a little kind.
-Per-image Dice and IoU at each image's own size, threshold 0.5, with bootstrap 95 % intervals. Measured by
-`tunevlseg pretrain --data <datasets> --out <folder> --evaluate-only`. Where n is small a figure says little.
+Per-image Dice and IoU at each image's own size, threshold 0.5, with bootstrap 95 % intervals. Where n is
+small a figure says little. Measured by
+`tunevlseg pretrain --recipe {name} --data <datasets> --out <folder> --evaluate-only`.
 
 | dataset | phrase | Dice | 95 % | IoU | n | left alone |
 | --- | --- | --- | --- | --- | --- | --- |
