@@ -1,65 +1,69 @@
-"""Datasets in the benchmark's folder layout.
+"""Datasets in folders: which layout a folder has, and the items of its splits.
 
-    <folder>/images/*   <folder>/masks/*   <folder>/anns/{train,val,test}.json
-
-An annotation file is a list of ``{img_name, mask_name, prompts: {p0: "", p1: "...", ...}}``.
+The layouts are in :mod:`trainer.data.formats`; :func:`trainer.data.dataset.open_dataset` also
+checks what it reads.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from models_store.errors import BadInputError, UnknownNameError
+from models_store.errors import UnknownNameError
+from trainer.data.faults import UnusableDataError
+from trainer.data.formats.class_folders import CLASS_FOLDERS
+from trainer.data.formats.class_index import CLASS_INDEX
+from trainer.data.formats.coco import COCO
+from trainer.data.formats.layout import Found, Layout
+from trainer.data.formats.plain import PLAIN
+from trainer.data.formats.tasks import TASKS
 from trainer.data.items import LabelledImage
-from trainer.data.truths import MaskFile
 
-__all__ = ["LabelledImage", "read_split"]
+__all__ = ["LAYOUTS", "LabelledImage", "choose_layout", "read_split"]
+
+LAYOUTS = {layout.name: layout for layout in (CLASS_INDEX, TASKS, COCO, CLASS_FOLDERS, PLAIN)}
+"""By name, in the order they are tried in: the more particular first."""
 
 
-def read_split(folder: Path, split: str) -> list[LabelledImage]:
+def choose_layout(folder: Path, name: str | None = None) -> Layout:
+    """The layout of a dataset folder: the one named, or the first it looks like.
+
+    Raises:
+        UnknownNameError: There is no such folder or layout, or the folder looks like none.
+    """
+    if not folder.is_dir():
+        raise UnknownNameError(f"no dataset folder at {folder}")
+    if name is None:
+        found = next((layout for layout in LAYOUTS.values() if layout.recognises(folder)), None)
+        if found is None:
+            accepted = "".join(f"\n  {layout.name}: {layout.looks}" for layout in LAYOUTS.values())
+            raise UnknownNameError(f"{folder} holds labelled images in none of the accepted ways:{accepted}")
+        return found
+    if name not in LAYOUTS:
+        raise UnknownNameError(f"no dataset format {name!r}; accepted are {', '.join(LAYOUTS)}")
+    if not LAYOUTS[name].recognises(folder):
+        raise UnknownNameError(f"{folder} does not look like {name!r}: {LAYOUTS[name].looks}")
+    return LAYOUTS[name]
+
+
+def read_split(folder: Path, split: str, *, format: str | None = None) -> list[LabelledImage]:
     """Read one split of a dataset folder, checking every entry before returning any.
 
     Args:
         folder: The dataset's folder.
         split: ``train``, ``val`` or ``test``.
+        format: The name of its layout; default the one it looks like.
 
     Raises:
-        UnknownNameError: The folder or the split's file is not there.
-        BadInputError: The annotation file is malformed or names files that are missing; the
+        UnknownNameError: The folder or the split is not there.
+        BadInputError: The annotations are malformed or name files that are missing; the
             message lists them.
     """
-    if not folder.is_dir():
-        raise UnknownNameError(f"no dataset folder at {folder}")
-    path = folder / "anns" / f"{split}.json"
-    if not path.is_file():
-        have = sorted(p.stem for p in (folder / "anns").glob("*.json"))
+    layout = choose_layout(folder, format)
+    have = layout.splits(folder)
+    if split not in have:
         raise UnknownNameError(f"{folder} has no split {split!r}; it has {', '.join(have) or 'none'}")
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInputError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(entries, list) or not entries:
-        raise BadInputError(f"{path} must hold a non-empty list of annotations")
-    faults: list[str] = []
-    items = [item for i, entry in enumerate(entries) if (item := _parse(folder, i, entry, faults))]
-    if faults:
-        shown = "\n  ".join(faults[:20])
-        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise BadInputError(f"{path} has {len(faults)} faults:\n  {shown}{more}")
+    found = Found([], [])
+    items = layout.read(folder, split, found)
+    if found.faults:
+        raise UnusableDataError(f"split {split!r} of {folder} has {len(found.faults)} faults", found.faults)
     return items
-
-
-def _parse(folder: Path, index: int, entry: Any, faults: list[str]) -> LabelledImage | None:
-    if not isinstance(entry, dict) or not all(
-        isinstance(entry.get(key), str) and entry[key] for key in ("img_name", "mask_name")
-    ):
-        faults.append(f"entry {index}: needs img_name and mask_name")
-        return None
-    image, mask = folder / "images" / entry["img_name"], folder / "masks" / entry["mask_name"]
-    missing = [str(p.relative_to(folder)) for p in (image, mask) if not p.is_file()]
-    if missing:
-        faults.append(f"entry {index}: missing {', '.join(missing)}")
-        return None
-    return LabelledImage(entry["img_name"], image, MaskFile(mask), dict(entry.get("prompts") or {}))

@@ -1,0 +1,1 @@
+"""How labelled images lie in folders: one file per layout."""
