@@ -68,6 +68,11 @@ class Examples:
         """Every phrase once, sorted."""
         return sorted({text for texts in self.phrases for text in texts})
 
+    def counted(self, row: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A predicted mask [H, W] of a row without the pixels that figures leave out."""
+        ignored = self.ignored[row]
+        return mask if ignored is None else mask & ~ignored.unpack()
+
     def rows_by_image(self) -> list[list[int]]:
         """The rows of each distinct image; whoever splits examples splits these."""
         rows: list[list[int]] = [[] for _ in range(len(self.images.distinct))]
