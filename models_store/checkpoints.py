@@ -95,7 +95,7 @@ class NewCheckpoint:
         if (self.config.pack_digest, self.config.head) != (self.pack.digest, self.pack.head_mode):
             raise ValueError("the configuration describes another pack")
         for name in self.extras:
-            if name in (*LISTED, SUMS) or not _is_plain(name):
+            if name in (*LISTED, SUMS) or not is_plain(name):
                 raise ValueError(f"{name!r} cannot be the name of a further file")
 
 
@@ -146,8 +146,7 @@ def write_checkpoint(folder: Path, new: NewCheckpoint) -> None:
     }
     for name, content in files.items():
         write_file(folder / name, content)
-    sums = "".join(f"{file_digest(folder / name)}  {name}\n" for name in sorted(files))
-    write_file(folder / SUMS, sums.encode())
+    write_sums(folder)
     sync_folder(folder)
 
 
@@ -168,8 +167,12 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     return _read_object(folder / EVALUATION)
 
 
-def verify_sums(folder: Path) -> None:
-    """Raise DamagedError unless every file has the digest recorded for it."""
+def read_sums(folder: Path) -> dict[str, str]:
+    """Digests recorded in ``SHA256SUMS``, by file name.
+
+    Raises:
+        DamagedError: It is missing, cannot be read, or lists something that is not a file beside it.
+    """
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except FileNotFoundError as error:
@@ -180,10 +183,23 @@ def verify_sums(folder: Path) -> None:
     for name in LISTED:
         if name not in recorded:
             raise DamagedError(f"{folder / SUMS} does not list {name}")
-    for name, digest in recorded.items():
-        path = folder / name
-        if not _is_plain(name):
+    for name in recorded:
+        if not is_plain(name):
             raise DamagedError(f"{folder / SUMS} lists {name!r}, which is not a file beside it")
+    return recorded
+
+
+def write_sums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` durably over every other file of a folder that is not in place yet."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
+    sums = "".join(f"{file_digest(folder / name)}  {name}\n" for name in names)
+    write_file(folder / SUMS, sums.encode())
+
+
+def verify_sums(folder: Path) -> None:
+    """Raise DamagedError unless every file has the digest recorded for it."""
+    for name, digest in read_sums(folder).items():
+        path = folder / name
         if not path.is_file():
             raise DamagedError(f"checkpoint {folder} lacks {name}")
         if (found := file_digest(path)) != digest:
@@ -224,7 +240,8 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether the name is that of something directly in a folder."""
     return name not in ("", "..") and Path(name).name == name
 
 

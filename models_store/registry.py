@@ -10,37 +10,31 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from models_store.checkpoints import Checkpoint, NewCheckpoint, read_checkpoint, write_checkpoint
+from models_store.checkpoints import (
+    Checkpoint,
+    NewCheckpoint,
+    read_checkpoint,
+    read_sums,
+    verify_sums,
+    write_checkpoint,
+)
 from models_store.errors import BadInputError, DamagedError, UnknownNameError
 from models_store.files import append_line, folder_aside, locked, replace_file, sync_folder
+from models_store.history import AliasMove, trail_of
 
 DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION_NAME = re.compile(r"v[0-9]{4,}")
 CHAMPION, CANDIDATE = "champion", "candidate"
 ALIASES = (CHAMPION, CANDIDATE)
 _ALIASES_FILE = TypeAdapter(dict[str, str])
-
-
-class AliasMove(BaseModel):
-    """One line of the history."""
-
-    model_config = ConfigDict(frozen=True)
-
-    alias: str
-    kind: Literal["move", "rollback"]
-    previous: str | None
-    version: str
-    author: str
-    reason: str
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -152,18 +146,42 @@ class Registry:
         Raises:
             BadInputError: The dataset's name is not acceptable.
         """
+        return self._add(dataset, lambda aside: write_checkpoint(aside, new), again=True)[0]
+
+    def take_in(self, dataset: str, fill: Callable[[Path], None]) -> tuple[Reference, bool]:
+        """Add a version from elsewhere, whole or not at all, unless its files are a version already.
+
+        Args:
+            dataset: The dataset.
+            fill: Puts the checkpoint's files into the empty folder it is given, durably.
+
+        Returns:
+            The version, and whether it is new.
+
+        Raises:
+            BadInputError: The dataset's name is not acceptable.
+            DamagedError: What was put in does not verify.
+        """
+        return self._add(dataset, fill, again=False)
+
+    def _add(self, dataset: str, fill: Callable[[Path], None], *, again: bool) -> tuple[Reference, bool]:
         check_dataset_name(dataset)
         folder = self.root / dataset
         versions = folder / "versions"
         versions.mkdir(parents=True, exist_ok=True)
         with locked(folder), folder_aside(folder) as aside:
-            write_checkpoint(aside, new)
-            last = self._versions(folder)[-1:]
-            version = f"v{int(last[0][1:]) + 1 if last else 1:04d}"
+            fill(aside)
+            have = self._versions(folder)
+            if not again:
+                read_checkpoint(aside)
+                same = [version for version in have if _same_files(versions / version, aside)]
+                if same:
+                    return Reference(dataset, same[0]), False
+            version = f"v{int(have[-1][1:]) + 1 if have else 1:04d}"
             os.rename(aside, versions / version)
             for changed in (versions, folder, self.root):
                 sync_folder(changed)
-        return Reference(dataset, version)
+        return Reference(dataset, version), True
 
     def move_alias(self, reference: Reference, alias: str, *, author: str, reason: str) -> AliasMove:
         """Let an alias mean a version.
@@ -191,7 +209,7 @@ class Registry:
         folder = self._folder(dataset)
         with locked(folder):
             moves = [move for move in self.history(dataset) if move.alias == alias]
-            trail = _trail(moves, self.aliases(dataset).get(alias))
+            trail = trail_of(moves, self.aliases(dataset).get(alias))
             if len(trail) < 2:
                 raise BadInputError(f"alias {alias!r} of {dataset!r} has no earlier version to go back to")
             reference = Reference(dataset, trail[-2])
@@ -236,23 +254,13 @@ class Registry:
         return sorted(found, key=lambda name: int(name[1:]))
 
 
-def _trail(moves: Sequence[AliasMove], now: str | None) -> list[str]:
-    """The versions an alias has meant, the present one last, without those rolled back.
-
-    A crash can come between the record of a move and the move itself. The next record's
-    ``previous``, or what the alias means ``now``, tells that it did, and the record is passed over.
-    """
-    trail: list[str] = []
-    before = trail
-    for move in moves:
-        if (trail[-1] if trail else None) != move.previous:
-            trail = before
-        before = trail
-        if move.kind == "rollback":
-            trail = trail[:-1]
-        elif move.version != move.previous:
-            trail = [*trail, move.version]
-    return trail if trail and trail[-1] == now else before
+def _same_files(version: Path, aside: Path) -> bool:
+    """Whether a version that is whole holds the same files as a checkpoint that verified."""
+    try:
+        verify_sums(version)
+        return read_sums(version) == read_sums(aside)
+    except DamagedError:
+        return False
 
 
 def check_dataset_name(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models_store.checkpoints import BaseIdentity
-from models_store.registry import AliasMove
+from models_store.history import AliasMove
 
 NOTICE = "Research use only. Not a medical device."
 

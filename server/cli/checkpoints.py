@@ -1,20 +1,25 @@
-"""``tunevlseg checkpoints``: look at the registry and move its aliases."""
+"""``tunevlseg checkpoints``: look at the registry, move its aliases, carry versions in and out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from server.cli.common import DataDir
 
 if TYPE_CHECKING:
-    from models_store.registry import AliasMove, Registry
+    from models_store.history import AliasMove
+    from models_store.registry import Registry
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="List, inspect and promote checkpoints."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="List, inspect, promote, export and import checkpoints.",
 )
 
 Ref = Annotated[
@@ -24,7 +29,16 @@ Dataset = Annotated[str, typer.Argument(help="A dataset.")]
 Alias = Annotated[str, typer.Option(help="champion or candidate.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 Author = Annotated[str | None, typer.Option(help="Who. Default: the user's login name.")]
+Cases = Annotated[
+    bool,
+    typer.Option(
+        "--cases",
+        help="For the hub: also the pictures and per-image figures, which show the data it was made from.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
+
+PASS_ON = "It holds figures and pictures of single images: pass it on only where you may pass on the data."
 
 
 @app.command("list")
@@ -127,6 +141,86 @@ def verify(reference: Ref, data_dir: DataDir = None, as_json: AsJson = False) ->
     if as_json:
         return _print_json(facts)
     typer.echo(f"{target} is whole; its pack has digest {checkpoint.config.pack_digest}")
+
+
+@app.command()
+def export(
+    reference: Ref,
+    out: Annotated[Path, typer.Argument(help="A folder or file that is not there yet.")],
+    kind: Annotated[
+        Literal["folder", "zip", "hub"] | None,
+        typer.Option("--format", help="Default: zip for a name that ends in `.zip`, else folder."),
+    ] = None,
+    cases: Cases = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a checkpoint out as a folder, a zip file or in the hub's layout, verified before and after."""
+    from models_store.exchange import export_checkpoint
+
+    registry = _registry(data_dir)
+    target = registry.resolve(reference)
+    kind = kind or ("zip" if out.suffix == ".zip" else "folder")
+    export_checkpoint(registry, target, out, kind, cases=cases)
+    if as_json:
+        return _print_json({"reference": str(target), "format": kind, "out": str(out)})
+    typer.echo(f"{target} -> {out}")
+    if kind != "hub":
+        typer.echo(PASS_ON)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="A folder, a zip file, or a hub id `owner/name`.")],
+    dataset: Annotated[str, typer.Option(help="The dataset it becomes a version of.")],
+    promote: Annotated[bool, typer.Option("--promote", help="Make it the dataset's champion.")] = False,
+    author: Author = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a checkpoint from elsewhere, verified, whole or not at all; the same files again add nothing."""
+    from models_store.exchange import import_checkpoint
+    from models_store.registry import CHAMPION
+
+    registry = _registry(data_dir)
+    done = import_checkpoint(registry, source, dataset)
+    champion = registry.aliases(dataset).get(CHAMPION)
+    if promote and champion != done.reference.version:
+        move = registry.move_alias(
+            done.reference, CHAMPION, author=author or _login(), reason=f"imported from {source}"
+        )
+        champion = move.version
+    is_champion = champion == done.reference.version
+    if as_json:
+        return _print_json({"reference": str(done.reference), "new": done.new, "champion": is_champion})
+    typer.echo(
+        f"{done.reference} {'was added' if done.new else 'holds these files already; nothing was added'}"
+    )
+    if is_champion:
+        typer.echo(f"it is the champion of {dataset}")
+
+
+@app.command()
+def push(
+    reference: Ref,
+    repository: Annotated[str, typer.Argument(help="A model repository of the hub, `owner/name`.")],
+    private: Annotated[bool, typer.Option("--private", help="Nobody else may see it.")] = False,
+    cases: Cases = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a checkpoint to the Hugging Face hub, as whom `hf auth login` or HF_TOKEN says.
+
+    It replaces the repository's content, which must be empty or a checkpoint.
+    """
+    from models_store.exchange import push_checkpoint
+
+    registry = _registry(data_dir)
+    target = registry.resolve(reference)
+    pushed = push_checkpoint(registry, target, repository, private=private, cases=cases)
+    if as_json:
+        return _print_json({"reference": str(target)} | asdict(pushed))
+    typer.echo(f"{target} -> {pushed.url} ({', '.join(pushed.files)})")
 
 
 def _registry(data_dir: Any) -> Registry:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from models_store.registry import ALIASES, AliasMove, Reference, check_alias
+from models_store.history import AliasMove
+from models_store.registry import ALIASES, Reference, check_alias
 from server import problems
 from server.catalogue import describe_dataset, list_checkpoints, list_datasets
 from server.errors import UnknownDatasetError

@@ -12,7 +12,8 @@ import pytest
 from store_bases import new_checkpoint, tiny_base
 
 from models_store.errors import BadInputError, DamagedError, UnknownNameError
-from models_store.registry import AliasMove, Reference, Registry
+from models_store.history import AliasMove
+from models_store.registry import Reference, Registry
 
 V1, V2, V3 = (Reference("busi", f"v000{i}") for i in (1, 2, 3))
 HOSTILE = [
