@@ -109,9 +109,10 @@ def take_text_tower(network: CRIS, base: FrozenCLIPSeg) -> None:
         }
         for name, module in pairs.items():
             copied |= {f"{at}.{name}.{k}": v for k, v in module.state_dict().items()}
-    expected = {k for k in here.state_dict() if not k.startswith("visual.")}
-    if expected != set(copied):
-        raise MismatchError(f"the text towers differ in {sorted(expected ^ set(copied))[:5]}")
+    wanted = {k: v.shape for k, v in here.state_dict().items() if not k.startswith("visual.")}
+    odd = wanted.items() ^ {k: v.shape for k, v in copied.items()}.items()
+    if odd:
+        raise MismatchError(f"the text towers differ in {', '.join(sorted({k for k, _ in odd})[:5])}")
     here.load_state_dict(copied, strict=False)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import byte_tokenizer
+from tiny_models import byte_tokenizer, tiny_config
+from tiny_models import write_base as write_folder
 
 from models_store.bases import load_base
 from models_store.cris.network import CRIS, CRISConfig, build_cris
@@ -53,13 +54,21 @@ def recipe() -> Recipe:
     )
 
 
-def test_the_text_tower_says_what_the_clipseg_said(network: CRIS, tiny_hybrid: FrozenVLSM):
-    take_text_tower(network, tiny_hybrid)
-    tokens = tiny_hybrid.tokenize(["liver", "a small polyp"])
+def test_the_text_tower_says_what_the_clipseg_said(network: CRIS, tmp_path: Path):
+    config = tiny_config(hybrid=True)
+    config.text_config.intermediate_size = 4 * SIZES.text_width
+    base = load_base(str(write_folder(tmp_path, config)))
+    take_text_tower(network, base)
+    tokens = base.tokenize(["liver", "a small polyp"])
     with torch.no_grad():
-        theirs = tiny_hybrid.encode_text(tokens).cond
+        theirs = base.encode_text(tokens).cond
         ours = encode_text(network, tokens, None).cond
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_text_tower_of_other_sizes_is_not_taken(network: CRIS, tiny_hybrid: FrozenVLSM):
+    with pytest.raises(MismatchError, match="text towers differ"):
+        take_text_tower(network, tiny_hybrid)
 
 
 def test_the_trunk_passes_on_what_the_stem_does(network: CRIS, tiny_hybrid: FrozenVLSM):
