@@ -28,6 +28,7 @@ from models_store.errors import DamagedError, MismatchError
 from models_store.files import sync_folder, write_file
 from models_store.heads import HeadMode
 from models_store.packs import PromptPack
+from models_store.shift import ShiftForm
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import VLSMSpec
 
@@ -61,6 +62,9 @@ class CheckpointConfig(BaseModel):
     depth: int
     n: int
     head: HeadMode
+    shift: ShiftForm | None = Field(
+        None, description="Form of the meta-nets, where prompts follow the image."
+    )
     base: BaseIdentity
     preprocessing: dict[str, Any]
     threshold: float = Field(0.5, ge=0, le=1)
@@ -92,7 +96,8 @@ class NewCheckpoint:
     extras: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.config.pack_digest, self.config.head) != (self.pack.digest, self.pack.head_mode):
+        described = (self.config.pack_digest, self.config.head, self.config.shift)
+        if described != (self.pack.digest, self.pack.head_mode, self.pack.shift_form):
             raise ValueError("the configuration describes another pack")
         for name in self.extras:
             if name in (*LISTED, SUMS) or not is_plain(name):
@@ -222,7 +227,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    pack = PromptPack.from_tensors(under(PACK), config.head)
+    pack = PromptPack.from_tensors(under(PACK), config.head, config.shift)
     if pack.digest != config.pack_digest:
         raise DamagedError(f"{folder}: the pack has digest {pack.digest}, not {config.pack_digest}")
     return Checkpoint(folder, config, pack, under(LEARNER), read_evaluation(folder))

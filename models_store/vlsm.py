@@ -97,6 +97,10 @@ class Tokens:
     def __len__(self) -> int:
         return self.ids.shape[0]
 
+    def select(self, rows: Tensor) -> Tokens:
+        """The phrases at the indices ``rows`` [R], which may repeat."""
+        return Tokens(self.ids[rows], self.mask[rows])
+
     def to(self, device: torch.device) -> Tokens:
         return Tokens(self.ids.to(device), self.mask.to(device))
 

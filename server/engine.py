@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models_store.packs import ZERO_SHOT
+from models_store.packs import ZERO_SHOT, decode_pack, encode_phrases
 from models_store.preprocess import to_image_size, to_pixels
 from models_store.registry import CHAMPION, Reference, Registry
 from models_store.vlsm import FrozenVLSM
@@ -148,15 +148,14 @@ class Engine:
         self, pixels: Tensor, phrases: list[str], checkpoint: ServedCheckpoint | None, clock: Clock
     ) -> Tensor:
         pack = ZERO_SHOT if checkpoint is None else checkpoint.pack
-        features = self.vlsm.encode_image(pixels.to(self.device), pack.visual)
+        image = self.vlsm.encode_image(pixels.to(self.device), pack.visual, pooled=pack.needs_pooled)
         self._finish()
         clock.lap("image")
-        text = self.vlsm.encode_text(self.vlsm.tokenize(phrases, pack.text_tokens), pack.text)
+        image = image.expand(len(phrases))
+        text = encode_phrases(self.vlsm, pack, self.vlsm.tokenize(phrases, pack.text_tokens), image)
         self._finish()
         clock.lap("text")
-        decoded = self.vlsm.decode(features.expand(len(phrases)), text)
-        logits = decoded.logits if pack.head is None else pack.head(decoded)
-        here = logits.float().cpu()
+        here = decode_pack(self.vlsm, pack, image, text).float().cpu()
         clock.lap("mask")
         return here
 

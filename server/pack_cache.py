@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from models_store.packs import PromptPack
@@ -74,11 +74,5 @@ class PackCache:
     def _read(self, reference: Reference) -> ServedCheckpoint:
         checkpoint = self.registry.read(reference)
         checkpoint.check_base(self.spec)
-        pack, config = checkpoint.pack, checkpoint.config
-        there = replace(
-            pack,
-            text=None if pack.text is None else pack.text.to(self.device),
-            visual=None if pack.visual is None else pack.visual.to(self.device),
-            head=None if pack.head is None else pack.head.to(self.device),
-        )
-        return ServedCheckpoint(reference, config.strategy, config.threshold, config.pack_digest, there)
+        pack, config = checkpoint.pack.to(self.device), checkpoint.config
+        return ServedCheckpoint(reference, config.strategy, config.threshold, config.pack_digest, pack)

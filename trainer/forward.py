@@ -1,4 +1,4 @@
-"""From examples and phrases to logits, with each distinct phrase encoded once."""
+"""From examples and phrases to text features, with each distinct phrase encoded once where it can be."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from models_store.packs import PromptPack
-from models_store.vlsm import FrozenVLSM, TextFeatures, Tokens
+from models_store.packs import PromptPack, encode_phrases
+from models_store.vlsm import FrozenVLSM, ImageFeatures, TextFeatures
 
 TEXT_BATCH = 64
 
@@ -32,22 +32,32 @@ class PhraseBook:
         """Index [B] of each phrase."""
         return torch.tensor([self._row[phrase] for phrase in phrases], device=self._tokens.ids.device)
 
-    def encode(self, pack: PromptPack, rows: Tensor) -> TextFeatures:
-        """Features of the phrases at ``rows`` [B], which may repeat; gradients reach the pack."""
+    def encode(self, pack: PromptPack, rows: Tensor, image: ImageFeatures | None = None) -> TextFeatures:
+        """Features of the phrases at ``rows`` [B], which may repeat; gradients reach the pack.
+
+        Args:
+            pack: The pack.
+            rows: Index of each phrase.
+            image: Where ``pack.needs_pooled``, the features of each phrase's own image [B]; each
+                pair is then encoded by itself.
+        """
+        if pack.needs_pooled:
+            return encode_phrases(self._vlsm, pack, self._tokens.select(rows), image)
         distinct, inverse = rows.unique(return_inverse=True)
-        tokens = Tokens(self._tokens.ids[distinct], self._tokens.mask[distinct])
-        return TextFeatures(self._vlsm.encode_text(tokens, pack.text).cond[inverse])
+        return encode_phrases(self._vlsm, pack, self._tokens.select(distinct)).select(inverse)
 
-    def encode_all(self, pack: PromptPack) -> Tensor:
-        """Embeddings of all phrases [P, projection_dim], in the order of :meth:`rows`."""
+    def encode_all(self, pack: PromptPack) -> TextFeatures:
+        """Features of all phrases, in the order of :meth:`rows`; not where they follow the image."""
         rows = torch.arange(len(self._row), device=self._tokens.ids.device)
-        return torch.cat([self.encode(pack, part).cond for part in rows.split(TEXT_BATCH)])
+        parts = [self.encode(pack, part) for part in rows.split(TEXT_BATCH)]
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def pack_logits(vlsm: FrozenVLSM, pack: PromptPack, pixels: Tensor, text: TextFeatures) -> Tensor:
-    """Logits [B, 1, S, S] of pixels [B, 3, S, S] under encoded phrases.
-
-    Equals :func:`models_store.packs.segment_logits` but for the text, which is given encoded.
-    """
-    decoded = vlsm.decode(vlsm.encode_image(pixels, pack.visual), text)
-    return decoded.logits if pack.head is None else pack.head(decoded)
+def _joined(parts: Sequence[TextFeatures]) -> TextFeatures:
+    """The rows of several bundles as one; all come from one book, so they are of one length."""
+    columns: list[list[Tensor]] = []
+    for part in parts:
+        columns.append([])
+        part.map(lambda tensor, at=columns[-1]: at.append(tensor) or tensor)
+    joined = iter([torch.cat(column) for column in zip(*columns, strict=True)])
+    return parts[0].map(lambda _: next(joined))

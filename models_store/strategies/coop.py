@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models_store.errors import BadInputError
-from models_store.heads import HeadMode, make_head
-from models_store.strategies.learner import PromptLearner, check_depth, random_context
+from models_store.heads import HeadMode, head_for
+from models_store.strategies.context import text_context
+from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 
 
@@ -17,10 +20,13 @@ class CoOp(PromptLearner):
     Args:
         vlsm: The frozen model, for sizes and for the embeddings of the initial phrase.
         depth: Prompt depth D.
-        n: Prompt tokens per layer; an initial phrase sets it.
-        initial_phrase: Its token embeddings become C[0]; the other depths are random.
-        head: What the head does; the benchmark's CoOp has none.
+        n: Prompt tokens per level; an initial phrase sets it.
+        initial_phrase: Its token embeddings become C[0], or those of a list C[0], C[1], ...;
+            the other levels are random.
+        head: What the head does; the benchmark's CoOp has none on CLIPSeg and mixes on CRIS.
         seed: Seed of the random part.
+        reference_depth: CRIS only, for checkpoints of the benchmark: C[k] enters one layer late and
+            C[0] twice, so that depth D reaches D+1 layers.
     """
 
     def __init__(
@@ -29,25 +35,37 @@ class CoOp(PromptLearner):
         *,
         depth: int = 1,
         n: int = 4,
-        initial_phrase: str | None = None,
+        initial_phrase: str | Sequence[str] | None = None,
         head: HeadMode = HeadMode.NONE,
         seed: int = 12345,
+        reference_depth: bool = False,
     ):
         super().__init__()
-        spec = vlsm.spec
-        first: Tensor | None = None
-        if initial_phrase is not None:
-            first = vlsm.embed_phrase(initial_phrase).float().cpu()
-            n = first.shape[0]
-            if n == 0:
-                raise BadInputError("the initial phrase has no tokens")
-        check_depth(depth, n, spec)
+        check_reference_depth(vlsm, reference_depth)
+        self._late = reference_depth
         generator = torch.Generator().manual_seed(seed)
-        self.context = random_context(depth, n, spec.text_width, generator)
-        if first is not None:
-            with torch.no_grad():
-                self.context[0] = first
-        self.head = make_head(spec.grid_channels, head, generator)
+        self.context = text_context(
+            vlsm, depth=depth, n=n, initial_phrase=initial_phrase, generator=generator
+        )
+        self.head = head_for(vlsm.spec, head, generator)
 
-    def prompts(self) -> tuple[nn.Parameter, None]:
-        return self.context, None
+    def prompts(self) -> tuple[Tensor, None]:
+        return (one_layer_late(self.context) if self._late else self.context), None
+
+
+def check_reference_depth(vlsm: FrozenVLSM, reference_depth: bool) -> None:
+    """Raise BadInputError where the benchmark's reading of depth on CRIS is asked of another model."""
+    if reference_depth and vlsm.spec.family != "cris":
+        raise BadInputError(
+            "reference_depth repeats how the benchmark's CRIS reads prompt depth; "
+            f"{vlsm.spec.name} is of family {vlsm.spec.family}"
+        )
+
+
+def one_layer_late(context: Tensor) -> Tensor:
+    """Prompts [D + 1, n, d_t] for vectors [D, n, d_t] that the benchmark's CRIS inserts.
+
+    After its layer i, counted from 0, it writes C[i]; so C[0] enters the first two layers, and the
+    last of as many levels as there are layers enters after all of them.
+    """
+    return torch.cat([context[:1], context])

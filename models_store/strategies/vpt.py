@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models_store.heads import HeadMode, make_head
-from models_store.strategies.learner import PromptLearner, check_depth, random_context
+from models_store.heads import HeadMode, head_for
+from models_store.strategies.context import check_depth, random_context
+from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 
 
@@ -22,6 +23,8 @@ class VPT(PromptLearner):
         seed: Seed of the random part.
     """
 
+    visual = True
+
     def __init__(
         self,
         vlsm: FrozenVLSM,
@@ -36,7 +39,7 @@ class VPT(PromptLearner):
         self.useful_depth = min(depth, vlsm.spec.last_vision_layer + 1)
         generator = torch.Generator().manual_seed(seed)
         self.context = random_context(depth, n, vlsm.spec.vision_width, generator)
-        self.head = make_head(vlsm.spec.grid_channels, head, generator)
+        self.head = head_for(vlsm.spec, head, generator)
 
     def prompts(self) -> tuple[None, Tensor]:
         return None, self.context[: self.useful_depth]
