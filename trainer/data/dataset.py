@@ -189,7 +189,7 @@ def _duplicates(
     for split in facts:
         copies = sum(len(of_split[split]) - 1 for of_split in places.values() if len(of_split[split]) > 1)
         if copies:
-            remarks.append(f"{split}: {copies} images are copies of others of the same split")
+            remarks.append(f"{split}: {copies} of the images are copies of others of the same split")
     alike = [
         name
         for name, of_split in names.items()

@@ -62,7 +62,7 @@ class PhraseRule:
             return (self._closed(self.override),)
         if self.key != RANDOM:
             return self._of_key(name, prompts, self.key)
-        keys = [key for key in sorted(prompts, key=_natural) if key != EMPTY_KEY]
+        keys = [key for key in sorted(prompts, key=natural_order) if key != EMPTY_KEY]
         if not keys:
             raise UnknownNameError(f"{name} has no prompt but {EMPTY_KEY!r} to draw from")
         drawn = [self._of_key(name, prompts, key) for key in keys]
@@ -86,7 +86,7 @@ class PhraseRule:
         return f"{text}{STOP}" if self.stop and text and not text.endswith(STOP) else text
 
 
-def _natural(key: str) -> tuple[str, int, str]:
-    """Sorts p2 before p10."""
+def natural_order(key: str) -> tuple[str, int, str]:
+    """A sorting key that puts p2 before p10."""
     letters = key.rstrip("0123456789")
     return letters, int(key[len(letters) :] or 0), key
