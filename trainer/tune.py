@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 
 from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
 from models_store.packs import ZERO_SHOT
@@ -18,14 +19,19 @@ from trainer.augment import Augmentation
 from trainer.data.examples import Counted
 from trainer.evaluate import evaluate_examples
 from trainer.tuning.data import TuningData, load_tuning_data, selection_note
+from trainer.tuning.devices import agreed, fabric_on, shared_folder
+from trainer.tuning.feature_cache import CacheBudget
 from trainer.tuning.figures import case_sheet, dice_plot, loss_plot
+from trainer.tuning.logs import HISTORY, RunLogger, history_csv
 from trainer.tuning.loop import Tick, TuningRun
 from trainer.tuning.publish import Published, publish
 from trainer.tuning.report import model_card, tuning_report
 from trainer.tuning.settings import TuneSettings, build_learner
-from trainer.tuning.state import Progress, remove_run, run_folder
+from trainer.tuning.state import Progress, remove_run
+from trainer.tuning.strategies import COMMON_OPTIONS
 
 REPORT_SPLIT = "val"
+CACHE_DTYPES = {"same": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,14 @@ class Watch:
         loading: Told how many of how many images are read.
         resumed: Told, before training, which epoch and step a stopped run goes on from.
         training: Told after every step and epoch.
+        warned: Told what is remarkable about the dataset, such as phrases that give the answer away.
         measuring: Told how many of how many images are measured, twice: zero-shot, then tuned.
     """
 
     loading: Counted | None = None
     resumed: Callable[[int, int], None] | None = None
     training: Callable[[Tick], None] | None = None
+    warned: Callable[[str], None] | None = None
     measuring: Counted | None = None
 
 
@@ -64,6 +72,9 @@ def tune(
     device: torch.device | None = None,
     promote: bool = False,
     watch: Watch | None = None,
+    cache: CacheBudget | None = None,
+    fabric: Fabric | None = None,
+    loggers: Sequence[RunLogger] = (),
 ) -> TuneResult:
     """Tune, measure on ``val`` and publish; goes on where the same call was stopped before.
 
@@ -76,6 +87,10 @@ def tune(
         device: Where to train; default the processor.
         promote: Whether to make the new version champion even if there is one.
         watch: Whom to tell about progress.
+        cache: How much frozen work to keep; what is kept changes no result.
+        fabric: Several devices, or processes of which each calls this and gets the same result.
+            Its precision is to be the settings'.
+        loggers: Told of every epoch.
 
     Raises:
         StudioError: The data, the settings or the name cannot be used; nothing is published.
@@ -83,23 +98,29 @@ def tune(
     settings.check()
     dataset = name or dataset_folder.resolve().name
     check_dataset_name(dataset)
-    device, watch = device or torch.device("cpu"), watch or Watch()
+    fabric, watch = fabric or fabric_on(device or torch.device("cpu"), settings.precision), watch or Watch()
     learner, options = build_learner(settings, vlsm)
     data = load_tuning_data(dataset_folder, vlsm.spec, settings, watch.loading)
+    if watch.warned is not None:
+        for warning in data.warnings:
+            watch.warned(warning)
     identity = settings.run_id(base=vlsm.spec.digest, **data.digests)
-    runs = data_dir / "runs"
-    with run_folder(runs / f"{dataset}-{settings.strategy}-{identity}") as folder:
-        progress = _train(vlsm, learner, data, folder, settings, device, watch)
-        report, extras = _measure(vlsm, learner, data, progress, settings, device, watch)
-        config = _configuration(vlsm, learner, options, data, dataset, identity, settings)
-        card = model_card(
-            config, report, dataset=dataset, settings=settings, learned=learner.parameter_count()
-        )
-        new = NewCheckpoint(config, learner_tensors(learner), learner.fold(), report, card, extras)
-        registry = Registry(data_dir / "registry")
-        published = publish(registry, dataset, new, run=identity, promote=promote)
-        remove_run(folder)
-    return TuneResult(published, registry.folder(published.reference), report)
+    run_path = data_dir / "runs" / f"{dataset}-{settings.strategy}-{identity}"
+    with shared_folder(run_path, fabric) as folder:
+        progress = _train(vlsm, learner, data, folder, settings, fabric, cache, watch, loggers)
+        result: TuneResult | None = None
+        if fabric.global_rank == 0:
+            report, extras = _measure(vlsm, learner, data, progress, settings, fabric.device, watch)
+            config = _configuration(vlsm, learner, options, data, dataset, identity, settings)
+            card = model_card(
+                config, report, dataset=dataset, settings=settings, learned=learner.parameter_count()
+            )
+            new = NewCheckpoint(config, learner_tensors(learner), learner.fold(), report, card, extras)
+            registry = Registry(data_dir / "registry")
+            published = publish(registry, dataset, new, run=identity, promote=promote)
+            remove_run(folder)
+            result = TuneResult(published, registry.folder(published.reference), report)
+    return agreed(fabric, result)
 
 
 def _train(
@@ -108,8 +129,10 @@ def _train(
     data: TuningData,
     folder: Path,
     settings: TuneSettings,
-    device: torch.device,
+    fabric: Fabric,
+    cache: CacheBudget | None,
     watch: Watch,
+    loggers: Sequence[RunLogger],
 ) -> Progress:
     run = TuningRun(
         vlsm=vlsm,
@@ -117,7 +140,6 @@ def _train(
         train=data.train,
         select=data.select,
         folder=folder,
-        device=device,
         rate=settings.rate,
         weight_decay=settings.weight_decay,
         clip=settings.clip,
@@ -129,10 +151,27 @@ def _train(
         threshold=settings.threshold,
         seed=settings.seed,
         augmentation=Augmentation() if settings.augment else None,
+        accumulate=settings.accumulate,
+        joint=settings.joint,
+        views=settings.views,
+        cache=cache,
+        cache_dtype=CACHE_DTYPES[settings.cache_dtype],
+        fabric=fabric,
     )
     if watch.resumed is not None and (run.progress.epoch or run.progress.step):
         watch.resumed(run.progress.epoch, run.progress.step)
-    run.run(watch.training)
+
+    def tell(tick: Tick) -> None:
+        if tick.dice is not None:
+            for logger in loggers:
+                logger.epoch(run.progress.history[-1])
+        if watch.training is not None:
+            watch.training(tick)
+
+    for logger in loggers:
+        for record in run.progress.history:
+            logger.epoch(record)
+    run.run(tell)
     return run.progress
 
 
@@ -172,6 +211,7 @@ def _measure(
     extras = {
         "loss.png": loss_plot(progress.history, progress.best_epoch),
         "dice.png": dice_plot(progress.history, progress.best_epoch),
+        HISTORY: history_csv(progress.history),
         "cases.png": case_sheet(vlsm, pack, data.report, tuned, device=device),
     }
     return report, extras
@@ -189,10 +229,11 @@ def _configuration(
     pack = learner.fold()
     return CheckpointConfig(
         strategy=settings.strategy,
-        options={k: v for k, v in options.items() if k == "initial_phrase"},
+        options={k: v for k, v in options.items() if k not in COMMON_OPTIONS},
         depth=options["depth"],
         n=options["n"],
         head=pack.head_mode,
+        shift=pack.shift_form,
         base=BaseIdentity(name=vlsm.spec.name, digest=vlsm.spec.digest),
         preprocessing=vlsm.spec.preprocessing,
         threshold=settings.threshold,
@@ -203,6 +244,7 @@ def _configuration(
             "train": {"images": len(data.train), "used_digest": data.digests["train"]},
             "selection": {"on": settings.select_on, "images": len(data.select)},
             "val": {"images": len(data.report), "digest": data.digests["val"]},
+            "warnings": list(data.warnings),
             "run": run,
         },
         seed=settings.seed,

@@ -20,6 +20,7 @@ FILES = {
     "SHA256SUMS",
     "loss.png",
     "dice.png",
+    "history.csv",
     "cases.png",
 }
 

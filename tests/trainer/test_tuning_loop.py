@@ -9,7 +9,8 @@ from models_store.errors import BadInputError, DamagedError
 from models_store.heads import AdditiveHead, HeadMode
 from models_store.packs import ZERO_SHOT
 from trainer.evaluate import evaluate_examples
-from trainer.tuning.loop import PLATEAU_FACTOR, check_frozen, frozen_parameters, parameter_groups
+from trainer.tuning.loop import PLATEAU_FACTOR
+from trainer.tuning.parameters import check_frozen, frozen_parameters, parameter_groups
 from trainer.tuning.state import STATE, run_folder
 
 

@@ -36,10 +36,14 @@ def toy_run(folder: Path, vlsm: FrozenVLSM, state: Path, *, strategy: str = "vpt
         "seed": 7,
         "augmentation": Augmentation(),
         "save_every": 1,
+        "views": 2,
     } | changes
+    learner = options.pop("learner", None)
+    if learner is None:
+        learner = make_learner(strategy, vlsm, depth=2, n=2, seed=7)
     return TuningRun(
         vlsm=vlsm,
-        learner=make_learner(strategy, vlsm, depth=2, n=2, seed=7),
+        learner=learner,
         train=toy_examples(folder, vlsm, "train"),
         select=toy_examples(folder, vlsm, "val"),
         folder=state,

@@ -1,4 +1,4 @@
-"""Training batches, each a pure function of (seed, epoch, step)."""
+"""Training batches, each a pure function of (seed, epoch, step, part)."""
 
 from __future__ import annotations
 
@@ -7,63 +7,104 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models_store.vlsm import VLSMSpec
-from trainer.augment import Augmentation
-from trainer.data.examples import Examples, normalise, unit_scale
+from trainer.data.examples import Examples
+from trainer.tuning.views import ViewKey, Views
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pixels [B, 3, S, S], masks [B, 1, S, S] of 0 and 1, and one phrase each."""
+    """Rows to train on.
 
-    pixels: Tensor
+    Attributes:
+        views: The distinct views shown.
+        at: [B] which of them each row shows.
+        masks: [B, 1, S, S], 0 or 1.
+        ignore: [B, 1, S, S] bool, pixels to leave out of the loss; None where there are none.
+        phrases: One per row.
+        share: These rows' share of the step's.
+    """
+
+    views: list[ViewKey]
+    at: Tensor
     masks: Tensor
+    ignore: Tensor | None
     phrases: list[str]
+    share: float
 
 
 class BatchSource:
     """Draws batches; a step gives the same one whatever ran before it.
 
     Args:
-        examples: The images to train on.
-        spec: The model's normalisation.
-        device: Where batches go.
-        batch_size: Images per step.
+        examples: What to train on.
+        views: The views of its images.
+        device: Where masks go.
+        batch_size: Rows per part; with ``joint``, images per part.
+        parts: Parts of a step: portions to accumulate times devices.
         min_steps: An epoch that would have fewer steps repeats its images until it has as many.
-        seed: Seed of order, choice of phrase and augmentation.
-        augmentation: How to vary images, or None.
+        seed: Seed of order and choice of phrase.
+        joint: Whether a part takes all rows of its images together.
     """
 
     def __init__(
         self,
         *,
         examples: Examples,
-        spec: VLSMSpec,
+        views: Views,
         device: torch.device,
         batch_size: int,
+        parts: int = 1,
         min_steps: int,
         seed: int,
-        augmentation: Augmentation | None,
+        joint: bool = False,
     ):
-        self._examples, self._spec, self._device = examples, spec, device
-        self._seed, self._augmentation = seed, augmentation
-        self._size = min(batch_size, len(examples))
-        once = math.ceil(len(examples) / self._size)
+        self._examples, self._views, self._device, self._seed = examples, views, device, seed
+        self._units = (
+            [np.array(rows) for rows in examples.rows_by_image()]
+            if joint
+            else [np.array([row]) for row in range(len(examples))]
+        )
+        self.parts = parts
+        count = len(self._units)
+        self._size = min(batch_size * parts, count)
+        once = math.ceil(count / self._size)
         self.steps = max(once, min_steps)
-        self._passes = 1 if self.steps == once else math.ceil(self.steps * self._size / len(examples))
+        self._passes = 1 if self.steps == once else math.ceil(self.steps * self._size / count)
 
-    def batch(self, epoch: int, step: int) -> Batch:
-        """The batch of a step, both counted from 0."""
-        order = np.random.default_rng([self._seed, epoch])
-        indices = np.concatenate([order.permutation(len(self._examples)) for _ in range(self._passes)])
-        chosen = indices[step * self._size : (step + 1) * self._size]
+    def batch(self, epoch: int, step: int, part: int = 0) -> Batch | None:
+        """One part of a step, all counted from 0; None where a short step leaves it nothing."""
+        rows, turns = self._chosen(epoch, step)
         draw = np.random.default_rng([self._seed, epoch, step])
-        texts = [self._examples.phrases[i] for i in chosen]
-        rows = torch.from_numpy(chosen)
-        images = unit_scale(self._examples.images[rows], self._device)
-        masks = self._examples.masks[rows].to(self._device)[:, None].float()
-        if self._augmentation is not None:
-            images, masks = self._augmentation(images, masks, seed=(self._seed, epoch, step))
-        return Batch(normalise(images, self._spec), masks, [t[draw.integers(len(t))] for t in texts])
+        texts = [self._examples.phrases[row] for row in rows]
+        phrases = [text[draw.integers(len(text))] for text in texts]
+        mine = np.array_split(np.arange(len(rows)), self.parts)[part]
+        if len(mine) == 0:
+            return None
+        self._views.forget_drawn()
+        keys = [self._views.key(rows[i], turns[i]) for i in mine]
+        distinct = list(dict.fromkeys(keys))
+        index = {key: at for at, key in enumerate(distinct)}
+        masks = torch.stack([self._views.masks(rows[i], key) for i, key in zip(mine, keys, strict=True)])
+        masks = masks.to(self._device)
+        return Batch(
+            distinct,
+            torch.tensor([index[key] for key in keys], device=self._device),
+            masks[:, :1].float(),
+            None if self._examples.ignore is None else masks[:, 1:],
+            [phrases[i] for i in mine],
+            len(mine) / len(rows),
+        )
+
+    def _chosen(self, epoch: int, step: int) -> tuple[list[int], list[int]]:
+        """The rows of a step, and for each how often its image was gone through before."""
+        order = np.random.default_rng([self._seed, epoch])
+        indices = np.concatenate([order.permutation(len(self._units)) for _ in range(self._passes)])
+        span = slice(step * self._size, (step + 1) * self._size)
+        first = epoch * self._passes
+        turns = first + np.arange(len(indices))[span] // len(self._units)
+        rows: list[NDArray[np.int64]] = [self._units[unit] for unit in indices[span]]
+        repeated = np.repeat(turns, [len(unit) for unit in rows])
+        return np.concatenate(rows).tolist(), repeated.tolist()

@@ -9,8 +9,9 @@ import numpy as np
 
 from models_store.errors import BadInputError
 from models_store.vlsm import VLSMSpec
+from trainer.data.dataset import open_dataset
 from trainer.data.examples import Counted, Examples, examples_digest, load_examples
-from trainer.data.folder import read_split
+from trainer.data.items import LabelledImage
 from trainer.tuning.settings import SelectOn, TuneSettings
 
 HOLDOUT_SHARE = 0.15
@@ -28,12 +29,14 @@ class TuningData:
         select: Early stopping, schedule and choice of epoch look at these.
         report: The figures of ``eval.json`` are measured on these: the ``val`` split.
         digests: SHA-256 of the used part of ``train`` and of ``val``.
+        warnings: What was remarkable when the dataset was opened.
     """
 
     train: Examples
     select: Examples
     report: Examples
     digests: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def holdout_size(n: int) -> int:
@@ -64,14 +67,11 @@ def load_tuning_data(
         UnknownNameError: The folder or a split is not there.
         BadInputError: Entries are damaged; the message lists them. Or there are too few images.
     """
-    pool, validation = read_split(folder, "train"), read_split(folder, "val")
-    shared = {i.name for i in pool} & {i.name for i in validation}
-    if shared:
-        listed = ", ".join(sorted(shared)[:10])
-        raise BadInputError(f"{len(shared)} images are in both train and val, which spoils figures: {listed}")
-    if settings.limit is not None and settings.limit < len(pool):
-        chosen = np.random.default_rng([settings.seed, 1]).permutation(len(pool))[: settings.limit]
-        pool = [pool[i] for i in sorted(chosen.tolist())]
+    key, phrase, stop = settings.prompt_key, settings.phrase, settings.stop
+    dataset = open_dataset(folder, format=settings.format, prompt_key=key, phrase=phrase, stop=stop)
+    pool, validation = list(dataset.items("train")), list(dataset.items("val"))
+    if settings.limit is not None:
+        pool = _limited(pool, settings.limit, settings.seed)
     total = len(pool) + len(validation)
 
     def shifted(done: int, _of: int) -> None:
@@ -79,18 +79,31 @@ def load_tuning_data(
             progress(done + offset, total)
 
     offset = 0
-    key, phrase = settings.prompt_key, settings.phrase
-    train = load_examples(pool, spec, prompt_key=key, phrase=phrase, progress=shifted)
+    train = load_examples(pool, spec, prompt_key=key, phrase=phrase, stop=stop, progress=shifted)
     offset = len(pool)
-    report = load_examples(validation, spec, prompt_key=key, phrase=phrase, progress=shifted)
+    report = load_examples(validation, spec, prompt_key=key, phrase=phrase, stop=stop, progress=shifted)
     digests = {"train": examples_digest(train), "val": examples_digest(report)}
-    data = TuningData(train, report, report, digests)
+    data = TuningData(train, report, report, digests, dataset.warnings)
     return data if settings.select_on == "val" else _hold_out(data, settings.seed)
 
 
+def _limited(items: list[LabelledImage], limit: int, seed: int) -> list[LabelledImage]:
+    """All items of so many images, drawn by the seed."""
+    images = list(dict.fromkeys(item.image_path for item in items))
+    if limit >= len(images):
+        return items
+    chosen = {images[i] for i in np.random.default_rng([seed, 1]).permutation(len(images))[:limit]}
+    return [item for item in items if item.image_path in chosen]
+
+
 def _hold_out(data: TuningData, seed: int) -> TuningData:
-    training, held = split_holdout(len(data.train), seed)
-    return replace(data, train=data.train.select(training), select=data.train.select(held))
+    """Hold images out with all their classes."""
+    rows = data.train.rows_by_image()
+    training, held = (
+        data.train.select(sorted(row for image in images for row in rows[image]))
+        for images in split_holdout(len(rows), seed)
+    )
+    return replace(data, train=training, select=held)
 
 
 def selection_note(select_on: SelectOn) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,19 +12,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from lightning_fabric import Fabric
+from torch import Tensor
 
 from models_store.errors import BadInputError
+from models_store.packs import PromptPack, decode_pack
 from models_store.strategies.learner import PromptLearner
-from models_store.vlsm import FrozenVLSM, TextFeatures
+from models_store.vlsm import FrozenVLSM
 from trainer.augment import Augmentation
 from trainer.data.examples import Examples
-from trainer.evaluate import batched_logits, mask_at_own_size
-from trainer.forward import PhraseBook, pack_logits
+from trainer.evaluate import mask_at_own_size
 from trainer.metrics import overlap
-from trainer.tuning.batches import BatchSource
+from trainer.tuning.batches import Batch, BatchSource
+from trainer.tuning.devices import fabric_on, sum_gradients, summed
+from trainer.tuning.feature_cache import CacheBudget, FeatureCache
+from trainer.tuning.features import ImageSource, SourceKey
 from trainer.tuning.loss import dice_ce
+from trainer.tuning.parameters import check_frozen, parameter_groups, seeded
+from trainer.tuning.phrases import TrainingPhrases
 from trainer.tuning.state import EpochRecord, Progress, SavedState, load_state, save_state
+from trainer.tuning.views import Views
 
 PLATEAU_FACTOR = 0.2
 PLATEAU_PATIENCE = 5
@@ -42,52 +50,25 @@ class Tick:
     dice: float | None
 
 
-def parameter_groups(learner: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    """Learned values with decay on convolution and linear weights only.
-
-    Prompts, biases, norms and the mixing ratio do not decay, as in the benchmark.
-    """
-    decaying = {
-        id(module.weight)
-        for module in learner.modules()
-        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
-    }
-    parameters = list(learner.parameters())
-    groups = [
-        {"params": [p for p in parameters if id(p) in decaying], "lr": rate, "weight_decay": decay},
-        {"params": [p for p in parameters if id(p) not in decaying], "lr": rate, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def frozen_parameters(vlsm: FrozenVLSM) -> list[Tensor]:
-    """Every parameter of the modules a frozen model holds."""
-    modules = (value for value in vars(vlsm).values() if isinstance(value, nn.Module))
-    return [parameter for module in modules for parameter in module.parameters()]
-
-
-def check_frozen(vlsm: FrozenVLSM) -> None:
-    """Raise RuntimeError if a parameter of the frozen model could move or has a gradient."""
-    loose = [p for p in frozen_parameters(vlsm) if p.requires_grad or p.grad is not None]
-    if loose:
-        raise RuntimeError(f"{len(loose)} parameters of the frozen model take gradients")
-
-
 class TuningRun:
     """A run in a folder: goes on from the last saved step.
 
     Args:
-        vlsm: The frozen model, on ``device``.
+        vlsm: The frozen model, on the device; for a learner that tunes its base, the learner's own.
         learner: What is trained; a saved state replaces its values.
-        train: Images to train on.
-        select: Images that decide on schedule, stopping and the best epoch.
+        train: What to train on.
+        select: What decides on schedule, stopping and the best epoch.
         folder: Where the state lives.
-        device: Where to train.
+        device: Where to train, if no ``fabric`` is given.
         rate, weight_decay, clip: Of AdamW, and the largest gradient norm.
         epochs, min_epochs, min_steps, patience, batch_size: How long, and in what portions.
         threshold: For Dice on the selection images.
-        seed: Seed of order, phrases and augmentation.
+        seed: Seed of order, phrases, augmentation and dropout.
         augmentation: How to vary images, or None.
+        accumulate, joint, views: See ``TuneSettings``.
+        cache: How much frozen work to keep.
+        cache_dtype: Features are kept rounded to this type; None keeps them as they are.
+        fabric: Devices and precision.
         save_every: Steps between saved states; epochs always end with one.
     """
 
@@ -99,7 +80,6 @@ class TuningRun:
         train: Examples,
         select: Examples,
         folder: Path,
-        device: torch.device,
         rate: float,
         weight_decay: float,
         clip: float,
@@ -111,44 +91,78 @@ class TuningRun:
         threshold: float,
         seed: int,
         augmentation: Augmentation | None,
+        device: torch.device | None = None,
+        accumulate: int = 1,
+        joint: bool = False,
+        views: int = 1,
+        cache: CacheBudget | None = None,
+        cache_dtype: torch.dtype | None = None,
+        fabric: Fabric | None = None,
         save_every: int = SAVE_EVERY,
     ):
-        check_frozen(vlsm)
-        self.vlsm, self.learner, self.select = vlsm, learner.to(device), select
-        self.folder, self.device, self.clip = folder, device, clip
+        self.fabric = fabric or fabric_on(device or torch.device("cpu"))
+        self.device, self._frozen = self.fabric.device, not learner.tunes_base
+        if self._frozen:
+            check_frozen(vlsm)
+        self.vlsm, self.learner, self.select = vlsm, learner.to(self.device), select
+        self.folder, self.clip, self.seed = folder, clip, seed
         self.epochs, self.min_epochs, self.patience = epochs, min_epochs, patience
         self.batch_size, self.threshold, self.save_every = batch_size, threshold, save_every
+        shown = Views(train, vlsm.spec, seed=seed, augmentation=augmentation, count=views)
+        self._accumulate = accumulate
         self.source = BatchSource(
             examples=train,
-            spec=vlsm.spec,
-            device=device,
+            views=shown,
+            device=self.device,
             batch_size=batch_size,
+            parts=accumulate * self.fabric.world_size,
             min_steps=min_steps,
             seed=seed,
-            augmentation=augmentation,
+            joint=joint,
         )
-        self.optimizer = torch.optim.AdamW(parameter_groups(learner, rate, weight_decay))
+        optimizer = torch.optim.AdamW(parameter_groups(learner, rate, weight_decay))
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE
+            optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE
         )
+        self.optimizer = self.fabric.setup_optimizers(optimizer)
         self.progress = Progress()
         self.best = copy.deepcopy(learner.state_dict())
-        text_tokens = learner.pack().text_tokens
-        self._book = PhraseBook(vlsm, train.all_phrases(), prompt_tokens=text_tokens)
-        with torch.no_grad():
-            # Without text prompts the phrases' embeddings never change.
-            self._frozen_text = None if text_tokens else self._book.encode_all(learner.pack())
+        pack = learner.pack()
+        self.cache: FeatureCache[SourceKey, Any] = FeatureCache(
+            cache or CacheBudget(), folder=folder / f"kept-{self.fabric.global_rank}", dtype=cache_dtype
+        )
+        self._images = self._image_source(shown, pack, "train")
+        self._select_views = Views(select, vlsm.spec)
+        self._select_images = self._image_source(self._select_views, pack, "select")
+        phrases = [*train.all_phrases(), *select.all_phrases()]
+        self._phrases = TrainingPhrases(vlsm, phrases, pack, frozen=self._frozen)
         self._restore()
+
+    def _image_source(self, views: Views, pack: PromptPack, name: str) -> ImageSource:
+        return ImageSource(
+            name=name,
+            vlsm=self.vlsm,
+            views=views,
+            device=self.device,
+            visual=pack.visual is not None,
+            pooled=pack.needs_pooled,
+            cache=self.cache if self._frozen else None,
+            autocast=self.fabric.autocast,
+        )
 
     def _restore(self) -> None:
         state = load_state(self.folder, self.device)
         if state is not None:
             self.progress, self.best = state.progress, state.best
             self.learner.load_state_dict(state.learner)
-            self.optimizer.load_state_dict(state.optimizer)
+            self.optimizer.optimizer.load_state_dict(state.optimizer)
             self.scheduler.load_state_dict(state.scheduler)
+            self.fabric.strategy.precision.load_state_dict(state.scaler)
+        self.fabric.barrier()
 
     def _save(self) -> None:
+        if self.fabric.global_rank != 0:
+            return
         save_state(
             self.folder,
             SavedState(
@@ -157,6 +171,7 @@ class TuningRun:
                 self.best,
                 self.optimizer.state_dict(),
                 self.scheduler.state_dict(),
+                self.fabric.strategy.precision.state_dict(),
             ),
         )
 
@@ -189,25 +204,39 @@ class TuningRun:
         return now
 
     def _step(self, epoch: int, step: int) -> float:
-        batch = self.source.batch(epoch, step)
         self.learner.train()
-        pack, rows = self.learner.pack(), self._book.rows(batch.phrases)
-        if self._frozen_text is None:
-            text = self._book.encode(pack, rows)
-        else:
-            text = TextFeatures(self._frozen_text[rows])
-        loss = dice_ce(pack_logits(self.vlsm, pack, batch.pixels, text), batch.masks)
-        if not torch.isfinite(loss):
-            raise BadInputError(f"the loss is {loss.item()} in epoch {epoch + 1}; try a lower learning rate")
         self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.learner.parameters(), self.clip)
+        total = 0.0
+        for portion in range(self._accumulate):
+            part = portion * self.fabric.world_size + self.fabric.global_rank
+            batch = self.source.batch(epoch, step, part)
+            if batch is not None:
+                total += self._backward(batch, (epoch, step, part))
+        total = summed(self.fabric, total)
+        if not math.isfinite(total):
+            raise BadInputError(f"the loss is {total} in epoch {epoch + 1}; try a lower learning rate")
+        sum_gradients(self.fabric, self.learner)
+        # Half precision overflows now and then; its scaler leaves such a step out.
+        self.fabric.clip_gradients(self.learner, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
         self.optimizer.step()
+        return total
+
+    def _backward(self, batch: Batch, at: tuple[int, int, int]) -> float:
+        """Add a batch's gradients and return its part of the loss."""
+        with seeded((self.seed, *at), self.device):
+            with self.fabric.autocast():
+                pack = self.learner.pack()
+                image = self._images.features(batch.views, pack).select(batch.at)
+                text = self._phrases.features(pack, batch.phrases, image)
+                logits = decode_pack(self.vlsm, pack, image, text)
+            loss = dice_ce(logits, batch.masks, batch.ignore) * batch.share
+        self.fabric.backward(loss)
         return loss.item()
 
     def _close_epoch(self) -> None:
         at = self.progress
-        check_frozen(self.vlsm)
+        if self._frozen:
+            check_frozen(self.vlsm)
         loss, dice = self._measure()
         rate = self.optimizer.param_groups[0]["lr"]
         at.epoch += 1
@@ -224,16 +253,30 @@ class TuningRun:
         stopped = at.stale >= self.patience and at.epoch >= self.min_epochs
         at.done = stopped or at.epoch >= self.epochs
 
+    @torch.no_grad()
     def _measure(self) -> tuple[float, float]:
         """Loss and mean Dice of the folded pack on the selection images."""
-        pack = self.learner.fold()
+        pack, select = self.learner.fold(), self.select
         loss, dice = 0.0, 0.0
-        batches = batched_logits(self.vlsm, pack, self.select, device=self.device, batch_size=self.batch_size)
-        for span, logits in batches:
-            masks = self.select.masks[span.start : span.stop].to(self.device)[:, None]
-            loss += dice_ce(logits, masks).item() * len(span)
-            for row, index in enumerate(span):
-                truth = self.select.truths[index].unpack()
-                mask = mask_at_own_size(logits[row : row + 1], truth.shape, self.threshold)
-                dice += overlap(mask, truth).dice
-        return loss / len(self.select), dice / len(self.select)
+        mine = range(self.fabric.global_rank, len(select), self.fabric.world_size)
+        for start in range(0, len(mine), self.batch_size):
+            rows = list(mine[start : start + self.batch_size])
+            logits = self._select_logits(pack, rows)
+            masks = select.masks[rows].to(self.device)[:, None]
+            ignore = None if select.ignore is None else select.ignore[rows].to(self.device)[:, None]
+            loss += dice_ce(logits, masks, ignore).item() * len(rows)
+            for at, row in enumerate(rows):
+                truth = select.truths[row].unpack()
+                mask = mask_at_own_size(logits[at : at + 1], truth.shape, self.threshold)
+                dice += overlap(select.counted(row, mask), truth).dice
+        return summed(self.fabric, loss) / len(select), summed(self.fabric, dice) / len(select)
+
+    def _select_logits(self, pack: PromptPack, rows: list[int]) -> Tensor:
+        """Logits [B, 1, S, S] of selection rows under their first phrases."""
+        keys = [self._select_views.key(row, 0) for row in rows]
+        distinct = list(dict.fromkeys(keys))
+        at = torch.tensor([distinct.index(key) for key in keys], device=self.device)
+        with self.fabric.autocast():
+            image = self._select_images.features(distinct, pack).select(at)
+            text = self._phrases.features(pack, [self.select.phrases[row][0] for row in rows], image)
+            return decode_pack(self.vlsm, pack, image, text).float()

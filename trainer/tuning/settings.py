@@ -56,6 +56,7 @@ class TuneSettings:
         cache_dtype: ``same`` keeps features as computed; ``bf16`` and ``fp16`` halve their size, rounding.
         joint: Whether a step takes all classes of its images together.
         seed: Seed of initialisation, order, augmentation and selection split.
+        format: The dataset's layout; None takes the one it looks like.
         prompt_key, phrase: Which annotated prompt to tune on, or one phrase for all images.
         stop: Whether phrases are closed with a full stop, as the benchmark does.
         limit: Use only this many images of ``train``, drawn by the seed.
@@ -84,6 +85,7 @@ class TuneSettings:
     cache_dtype: CacheDtype = "same"
     joint: bool = False
     seed: int = 12345
+    format: str | None = None
     prompt_key: str = "p1"
     phrase: str | None = None
     stop: bool = False

@@ -20,7 +20,7 @@ from models_store.files import replace_file
 
 STATE = "state.pt"
 LOCK = ".lock"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class SavedState:
     best: dict[str, Tensor]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
+    scaler: dict[str, Any]
 
 
 def save_state(folder: Path, state: SavedState) -> None:
@@ -82,6 +83,7 @@ def save_state(folder: Path, state: SavedState) -> None:
         "best": state.best,
         "optimizer": state.optimizer,
         "scheduler": state.scheduler,
+        "scaler": state.scaler,
     }
     torch.save(plain, content)
     replace_file(folder / STATE, content.getvalue())
@@ -102,7 +104,8 @@ def load_state(folder: Path, device: torch.device) -> SavedState | None:
             raise DamagedError(f"{path} has format {raw['format']}; this version reads {FORMAT}")
         history = [EpochRecord(**record) for record in raw["progress"].pop("history")]
         progress = Progress(history=history, **raw["progress"])
-        return SavedState(progress, raw["learner"], raw["best"], raw["optimizer"], raw["scheduler"])
+        tensors = (raw[name] for name in ("learner", "best", "optimizer", "scheduler", "scaler"))
+        return SavedState(progress, *tensors)
     except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise DamagedError(f"{path} cannot be read; delete {folder} to start anew ({error})") from error
 
