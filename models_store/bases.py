@@ -1,14 +1,15 @@
-"""Load a frozen base model: embedded in the package, from a local folder, or from the hub.
+"""Load a frozen base model: embedded in the package, from a local folder or file, or from the hub.
 
-All three are the hub's layout: ``config.json``, ``model.safetensors``, ``preprocessor_config.json``
-and the tokenizer's files. A name is looked up as an embedded model first, then as a folder, then
-as a hub id (``owner/name``).
+Embedded models, folders and the hub have the hub's layout: ``config.json``, ``model.safetensors``,
+``preprocessor_config.json`` and the tokenizer's files. A file is a checkpoint of the original CRIS.
+A name is looked up as an embedded model first, then as a folder or file, then as a hub id
+(``owner/name``).
 """
 
 from __future__ import annotations
 
 import json
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -41,7 +42,7 @@ def load_base(name: str = DEFAULT_BASE, *, digest: str | None = None, device: st
     """Load a base model.
 
     Args:
-        name: An embedded name, a local folder, or a hub id.
+        name: An embedded name, a local folder, a checkpoint file of the original CRIS, or a hub id.
         digest: SHA-256 the weights must have; embedded models always have theirs checked.
         device: Where the weights go, such as ``cpu`` or ``cuda``.
 
@@ -56,11 +57,17 @@ def load_base(name: str = DEFAULT_BASE, *, digest: str | None = None, device: st
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return load_folder(folder, folder.resolve().name, digest, device)
+    if name and folder.is_file():
+        # Its libraries take seconds to import.
+        original = import_module("models_store.cris.original")
+        frozen: FrozenVLSM = original.load_original_base(folder, digest=digest, device=device)
+        return frozen
     return load_folder(_fetch(name, sorted(embedded)), name, digest, device)
 
 
 def _fetch(name: str, embedded: list[str]) -> Path:
-    choices = f"embedded models ({', '.join(embedded) or 'none'}), a local folder, or a hub id"
+    choices = f"embedded models ({', '.join(embedded) or 'none'}), a local folder, "
+    choices += "a checkpoint file of the original CRIS (RN50), or a hub id"
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UnknownNameError(f"no base model {name!r}; accepted: {choices} such as {KNOWN_HUB_BASES[0]}")
     try:

@@ -27,7 +27,8 @@ Base = Annotated[
     str | None,
     typer.Option(
         envvar="TUNEVLSEG_BASE",
-        help="Base model: an embedded name, a local folder, or a hub id such as CIDAS/clipseg-rd64. "
+        help="Base model: an embedded name, a local folder, a checkpoint file of the original CRIS, or a hub "
+        "id such as CIDAS/clipseg-rd64. "
         "Default: clipseg-tiny-med.",
     ),
 ]
