@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models_store.errors import BadInputError
-from models_store.packs import ZERO_SHOT, PromptPack
+from models_store.packs import ZERO_SHOT, PromptPack, decode_pack
 from models_store.preprocess import to_image_size
-from models_store.vlsm import FrozenVLSM, TextFeatures
-from trainer.data.examples import Counted, Examples, load_examples, normalise, unit_scale
+from models_store.vlsm import FrozenVLSM, ImageFeatures
+from trainer.data.examples import Counted, Examples, load_examples
 from trainer.data.folder import read_split
-from trainer.forward import PhraseBook, pack_logits
+from trainer.encoded import EncodedPhrases, FeatureSource, image_source
 from trainer.metrics import hausdorff95, overlap
 from trainer.scores import Evaluation, ImageScore
 
@@ -32,18 +32,54 @@ def check_threshold(threshold: float) -> None:
 
 
 @torch.inference_mode()
-def batched_logits(
-    vlsm: FrozenVLSM, pack: PromptPack, examples: Examples, *, device: torch.device, batch_size: int
-) -> Iterator[tuple[range, Tensor]]:
-    """Logits [B, 1, S, S] of consecutive examples under their first phrases, batch by batch."""
-    first = [phrases[0] for phrases in examples.phrases]
-    book = PhraseBook(vlsm, first, prompt_tokens=pack.text_tokens)
-    table, rows = book.encode_all(pack), book.rows(first)
+def batched_images(
+    vlsm: FrozenVLSM,
+    pack: PromptPack,
+    examples: Examples,
+    *,
+    device: torch.device,
+    batch_size: int,
+    images: FeatureSource | None = None,
+) -> Iterator[tuple[range, ImageFeatures]]:
+    """Image features of consecutive rows, batch by batch; rows of one image share its encoding.
+
+    Args:
+        vlsm: The frozen model.
+        pack: The pack, whose visual prompts enter.
+        examples: The rows.
+        device: Where the model is.
+        batch_size: Rows per batch.
+        images: Where features come from; default, they are encoded here.
+    """
+    source = images or image_source(vlsm, pack, examples, device)
     for start in range(0, len(examples), batch_size):
         span = range(start, min(start + batch_size, len(examples)))
-        at = slice(span.start, span.stop)
-        pixels = normalise(unit_scale(examples.images[at], device), vlsm.spec)
-        yield span, pack_logits(vlsm, pack, pixels, TextFeatures(table[rows[at]]))
+        distinct, rows = examples.images.at[span.start : span.stop].unique(return_inverse=True)
+        features = source(distinct)
+        if rows.tolist() != list(range(len(distinct))):
+            features = features.select(rows.to(device))
+        yield span, features
+
+
+@torch.inference_mode()
+def batched_logits(
+    vlsm: FrozenVLSM,
+    pack: PromptPack,
+    examples: Examples,
+    *,
+    device: torch.device,
+    batch_size: int,
+    images: FeatureSource | None = None,
+) -> Iterator[tuple[range, Tensor]]:
+    """Logits [B, 1, S, S] of consecutive rows under their first phrases, batch by batch.
+
+    The arguments are those of :func:`batched_images`.
+    """
+    first = [phrases[0] for phrases in examples.phrases]
+    encoded = EncodedPhrases(vlsm, pack, first)
+    batches = batched_images(vlsm, pack, examples, device=device, batch_size=batch_size, images=images)
+    for span, image in batches:
+        yield span, decode_pack(vlsm, pack, image, encoded.features(first[span.start : span.stop], image))
 
 
 @torch.inference_mode()
@@ -62,6 +98,7 @@ def evaluate_examples(
     device: torch.device,
     threshold: float = THRESHOLD,
     batch_size: int = BATCH,
+    images: FeatureSource | None = None,
     progress: Counted | None = None,
 ) -> Evaluation:
     """Measure a pack on loaded examples.
@@ -72,21 +109,38 @@ def evaluate_examples(
         examples: What to measure on.
         device: Where the model is.
         threshold: Probability above which a pixel belongs to the mask.
-        batch_size: Images per forward pass.
-        progress: Told how many images are done.
+        batch_size: Rows per forward pass.
+        images: Where image features come from; default, they are encoded here.
+        progress: Told how many rows are done.
     """
     check_threshold(threshold)
     pack.check_fits(vlsm.spec)
     scores: list[ImageScore] = []
-    for span, logits in batched_logits(vlsm, pack, examples, device=device, batch_size=batch_size):
+    batches = batched_logits(vlsm, pack, examples, device=device, batch_size=batch_size, images=images)
+    for span, logits in batches:
         for row, index in enumerate(span):
-            truth = examples.truths[index].unpack()
             mask = mask_at_own_size(logits[row : row + 1], examples.truths[index].shape, threshold)
-            name, phrase = examples.items[index].name, examples.phrases[index][0]
-            scores.append(ImageScore(name, phrase, overlap(mask, truth), hausdorff95(mask, truth)))
+            scores.append(score_of(examples, index, mask))
         if progress is not None:
             progress(span.stop, len(examples))
     return Evaluation(tuple(scores), threshold)
+
+
+def score_of(examples: Examples, row: int, mask: NDArray[np.bool_]) -> ImageScore:
+    """How well a mask [H, W] fits the truth of a row; pixels nobody labelled count for nothing."""
+    truth, left_out = truth_of(examples, row)
+    return ImageScore(
+        examples.items[row].name,
+        examples.phrases[row][0],
+        overlap(mask, truth, left_out),
+        hausdorff95(mask, truth, left_out),
+    )
+
+
+def truth_of(examples: Examples, row: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """The truth [H, W] of a row at its image's own size, and the pixels to leave out, if any."""
+    ignored = examples.ignored[row]
+    return examples.truths[row].unpack(), None if ignored is None else ignored.unpack()
 
 
 def evaluation_examples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,7 +38,15 @@ class ImageScore:
             "hd95": None if math.isnan(self.hd95) else self.hd95,
             "truth_px": self.counts.truth,
             "predicted_px": self.counts.predicted,
+            "both_px": self.counts.both,
         }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ImageScore:
+        """The inverse of :meth:`row`."""
+        counts = Overlap(row["both_px"], row["predicted_px"], row["truth_px"])
+        hd95 = math.nan if row["hd95"] is None else row["hd95"]
+        return cls(row["name"], row["phrase"], counts, hd95)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Evaluation:
     def rows(self) -> list[dict[str, Any]]:
         """One row per image."""
         return [score.row() for score in self.scores]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]], threshold: float) -> Evaluation:
+        """The inverse of :meth:`rows`."""
+        return cls(tuple(map(ImageScore.from_row, rows)), threshold)
 
     def by_phrase(self) -> dict[str, Evaluation]:
         """The same results apart for each phrase, in alphabetical order."""

@@ -86,6 +86,7 @@ def _sensitivity(sensitivity: dict[str, Any]) -> Section:
             (p["label"], p["example"], *(figure(sensitivity[s]["paraphrases"][i]["dice"]) for s in sides))
             for i, p in enumerate(asked)
         ),
+        words=2,
     )
     words = (
         f"{sensitivity['images']} images, each asked for in {len(asked)} ways. "

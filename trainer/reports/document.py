@@ -15,10 +15,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column is words, the others are figures."""
+    """A table whose first ``words`` columns are words, and the others figures."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    words: int = 1
 
 
 @dataclass(frozen=True)

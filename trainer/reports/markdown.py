@@ -7,7 +7,8 @@ import re
 from trainer.reports.document import Block, Document, Gallery, Picture, Table, Text
 
 # What would become markup, or end a table's cell, in the words of a user.
-_MARKUP = re.compile(r"([\\`*_\[\]<>|])")
+# An underscore inside a word is none.
+_MARKUP = re.compile(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))")
 
 
 def markdown_page(document: Document) -> str:
@@ -25,8 +26,8 @@ def plain(words: str) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """A table; columns after the first are aligned right."""
-    lines = [table.header, ("---", *("---:" for _ in table.header[1:]))]
+    """A table; figures are aligned right."""
+    lines = [table.header, tuple("---" if i < table.words else "---:" for i in range(len(table.header)))]
     shown = [[plain(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [*lines, *shown])
 

@@ -14,7 +14,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
+th.words, td.words { text-align: left; white-space: normal; }
 thead th { background: var(--soft); }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; }
 figcaption { font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
@@ -59,11 +59,14 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    )
-    parts = ('<div class="wide"><table>', f"<thead><tr>{head}</tr></thead>", f"<tbody>\n{rows}\n</tbody>")
+    def row(cells: tuple[str, ...], tag: str) -> str:
+        kinds = [f'{tag} class="words"' if i < table.words else tag for i in range(len(cells))]
+        shown = (f"<{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+        return f"<tr>{''.join(shown)}</tr>"
+
+    rows = "\n".join(row(cells, "td") for cells in table.rows)
+    head = row(table.header, "th")
+    parts = ('<div class="wide"><table>', f"<thead>{head}</thead>", f"<tbody>\n{rows}\n</tbody>")
     return "\n".join([*parts, "</table></div>"])
 
 

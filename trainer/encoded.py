@@ -1,0 +1,106 @@
+"""The two halves of a measurement, each encoded once: images, and the phrases they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from models_store.packs import PromptPack, encode_phrases
+from models_store.vlsm import FrozenVLSM, ImageFeatures, TextFeatures, Tokens
+from trainer.data.examples import Examples, normalise, unit_scale
+from trainer.tuning.feature_cache import CacheBudget, FeatureCache, joined
+
+TEXT_BATCH = 64
+DEFAULT_BUDGET = CacheBudget(disk=0)
+
+FeatureSource = Callable[[Tensor], ImageFeatures]
+"""From indices [B] of distinct images to their features."""
+
+
+class EncodedPhrases:
+    """Distinct phrases under one pack.
+
+    Args:
+        vlsm: The frozen model.
+        pack: The pack; one that shifts its prompts by the image encodes when asked.
+        phrases: The phrases; repeats are welcome.
+    """
+
+    def __init__(self, vlsm: FrozenVLSM, pack: PromptPack, phrases: Iterable[str]):
+        self._vlsm, self._pack = vlsm, pack
+        distinct = sorted(set(phrases))
+        self._row = {phrase: i for i, phrase in enumerate(distinct)}
+        self._tokens = vlsm.tokenize(distinct, pack.text_tokens)
+        self._table: TextFeatures | None = None
+        if not pack.needs_pooled:
+            rows = torch.arange(len(distinct), device=self._tokens.ids.device)
+            self._table = joined(
+                [encode_phrases(vlsm, pack, self._chosen(part)) for part in rows.split(TEXT_BATCH)]
+            )
+
+    def _chosen(self, rows: Tensor) -> Tokens:
+        return Tokens(self._tokens.ids[rows], self._tokens.mask[rows])
+
+    def features(self, phrases: Sequence[str], image: ImageFeatures) -> TextFeatures:
+        """Features of one phrase for each of the images."""
+        rows = torch.tensor([self._row[phrase] for phrase in phrases], device=self._tokens.ids.device)
+        if self._table is not None:
+            return self._table.select(rows)
+        return encode_phrases(self._vlsm, self._pack, self._chosen(rows), image)
+
+
+def image_source(vlsm: FrozenVLSM, pack: PromptPack, examples: Examples, device: torch.device) -> FeatureSource:
+    """Encodes the distinct images of examples under a pack, anew at every call."""
+
+    def encode(at: Tensor) -> ImageFeatures:
+        pixels = normalise(unit_scale(examples.images.distinct[at], device), vlsm.spec)
+        return vlsm.encode_image(pixels, pack.visual, pooled=pack.needs_pooled)
+
+    return encode
+
+
+class RememberedImages:
+    """Features of examples' images as the frozen model sees them, for packs that leave images alone.
+
+    Each image is encoded once, however many packs and phrases are measured on it. Features of
+    what a batch shares with none before are the same bits as without; others may differ by rounding.
+
+    Args:
+        vlsm: The frozen model.
+        examples: Whose images.
+        device: Where the model is.
+        budget: How much to remember; images beyond it are encoded anew.
+    """
+
+    def __init__(
+        self,
+        vlsm: FrozenVLSM,
+        examples: Examples,
+        device: torch.device,
+        *,
+        budget: CacheBudget = DEFAULT_BUDGET,
+    ):
+        self._vlsm, self._examples, self._device = vlsm, examples, device
+        self._cache: FeatureCache[int, ImageFeatures] = FeatureCache(budget)
+        self.encoded = 0
+
+    def __call__(self, at: Tensor) -> ImageFeatures:
+        """Features of the distinct images at the indices [B], with the pooled feature."""
+        found = {index: self._cache.get(index) for index in at.tolist()}
+        missing = [index for index, features in found.items() if features is None]
+        if missing:
+            images = self._examples.images.distinct[missing]
+            pixels = normalise(unit_scale(images, self._device), self._vlsm.spec)
+            fresh = self._vlsm.encode_image(pixels, pooled=True)
+            self.encoded += len(missing)
+            for row, index in enumerate(missing):
+                found[index] = fresh.select(torch.tensor([row], device=pixels.device))
+                self._cache.put(index, found[index])
+        return joined([features for features in found.values() if features is not None])
+
+
+def usable(remembered: RememberedImages | None, pack: PromptPack) -> RememberedImages | None:
+    """The remembered images if the pack leaves images alone, else None."""
+    return remembered if pack.visual is None else None
