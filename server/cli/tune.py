@@ -8,14 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from server.cli import tune_options as own
 from server.cli.common import Base, DataDir, Device
-
-
-class Strategy(StrEnum):
-    """Strategies that can be tuned."""
-
-    VPT = "vpt"
-    COOP = "coop"
 
 
 class Head(StrEnum):
@@ -24,6 +18,14 @@ class Head(StrEnum):
     NONE = "none"
     ADD = "add"
     MIX = "mix"
+
+
+class Precision(StrEnum):
+    """What matrix products are computed in."""
+
+    FULL = "32"
+    BF16 = "bf16"
+    FP16 = "16-mixed"
 
 
 class SelectOn(StrEnum):
@@ -42,11 +44,12 @@ def tune(
         ),
     ],
     strategy: Annotated[
-        Strategy,
+        own.Strategy,
         typer.Option(
-            help="vpt learns tokens among the image's patches; coop learns words before the phrase."
+            help="vpt learns tokens among the image's patches; coop learns words before the phrase, cocoop "
+            "words that follow the image; maple and the shared ones learn both together."
         ),
-    ] = Strategy.VPT,
+    ] = own.Strategy.VPT,
     depth: Annotated[
         int | None, typer.Option(min=1, help="Layers that get prompts. Default: the strategy's, 6.")
     ] = None,
@@ -61,17 +64,30 @@ def tune(
     weight_decay: Annotated[float, typer.Option(help="Decay of the head's convolution.")] = 1e-4,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs; may stop earlier.")] = 20,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a lower loss before stopping.")] = 12,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step, or per portion of one.")] = 8,
+    accumulate: Annotated[int, typer.Option(min=1, help="Portions per step.")] = 1,
+    precision: Annotated[
+        Precision, typer.Option(help="Of matrix products; 16-mixed needs a GPU.")
+    ] = Precision.FULL,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 12345,
     prompt_key: Annotated[str, typer.Option(help="Which annotated prompt to tune on.")] = "p1",
     phrase: Annotated[
         str | None, typer.Option(help="One phrase for all images instead of the annotated ones.")
     ] = None,
-    initial_phrase: Annotated[
-        str | None,
-        typer.Option(help="coop: words to start from, such as 'a photo of a'; their number sets --n."),
+    stop: Annotated[bool, typer.Option("--stop", help="Close phrases with a full stop.")] = False,
+    format: Annotated[
+        str | None, typer.Option(help="The folder's layout. Default: what it looks like.")
     ] = None,
+    joint: Annotated[
+        bool, typer.Option("--joint", help="Show all classes of an image together, if it has several.")
+    ] = False,
     augment: Annotated[bool, typer.Option(help="Vary images slightly, as the benchmark does.")] = True,
+    views: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Variants of each image to go round in, whose features are kept; 0: ever new ones."
+        ),
+    ] = 4,
     limit: Annotated[
         int | None,
         typer.Option(min=1, help="Use only this many images of train, of which some are held out."),
@@ -83,6 +99,26 @@ def tune(
             "which makes the figures optimistic."
         ),
     ] = SelectOn.HOLDOUT,
+    initial_phrase: own.InitialPhrase = None,
+    hidden: own.Hidden = None,
+    lora: own.Lora = None,
+    norm: own.Norm = None,
+    final_bias: own.FinalBias = None,
+    unified: own.Unified = None,
+    normalise: own.Normalise = None,
+    reference_depth: own.ReferenceDepth = None,
+    width: own.Width = None,
+    heads: own.Heads = None,
+    feedforward: own.Feedforward = None,
+    dropout: own.Dropout = None,
+    pre_norm: own.PreNorm = None,
+    attend: own.Attention = None,
+    cache_memory: Annotated[
+        float, typer.Option(min=0, help="Gigabytes of memory for image features; 0 keeps none.")
+    ] = 2.0,
+    cache_disk: Annotated[
+        float, typer.Option(min=0, help="Gigabytes of disk for features that memory does not hold.")
+    ] = 8.0,
     name: Annotated[
         str | None, typer.Option(help="Name of the dataset in the registry. Default: the folder's.")
     ] = None,
@@ -110,6 +146,7 @@ def tune(
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
     from trainer.tune import tune as run
+    from trainer.tuning.feature_cache import GIGABYTE, CacheBudget
     from trainer.tuning.settings import TuneSettings
 
     settings = TuneSettings(
@@ -117,16 +154,37 @@ def tune(
         depth=depth,
         n=n,
         head=None if head is None else HeadMode(head.value),
-        initial_phrase=initial_phrase,
+        initial_phrase=initial_phrase[0] if initial_phrase and len(initial_phrase) == 1 else initial_phrase,
+        options=own.given_options(
+            hidden=hidden,
+            lora=lora,
+            norm=norm,
+            final_bias=final_bias,
+            unified=unified,
+            normalise=normalise,
+            reference_depth=reference_depth,
+            width=width,
+            heads=heads,
+            feedforward=feedforward,
+            dropout=dropout,
+            pre_norm=pre_norm,
+            attend=attend,
+        ),
         lr=lr,
         weight_decay=weight_decay,
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
+        accumulate=accumulate,
+        precision=precision.value,
         augment=augment,
+        views=views,
+        joint=joint,
         seed=seed,
         prompt_key=prompt_key,
         phrase=phrase,
+        stop=stop,
+        format=format,
         limit=limit,
         select_on=select_on.value,
     )
@@ -143,6 +201,7 @@ def tune(
             device=place,
             promote=promote,
             watch=progress.watch(),
+            cache=CacheBudget(memory=int(cache_memory * GIGABYTE), disk=int(cache_disk * GIGABYTE)),
         )
     _report(result.report, str(result.published.reference), result.published.champion, result.folder)
 

@@ -50,6 +50,7 @@ class TuneProgress:
             loading=lambda done, total: self._update("reading images", done, total),
             resumed=self._resumed,
             training=self._train,
+            warned=lambda warning: self._console.print(f"note: {warning}", style="yellow", highlight=False),
             measuring=self._measure,
         )
 
