@@ -155,6 +155,6 @@ def _read_indices(path: Path, _changed: int, _size: int) -> NDArray[np.int64]:
         raise BadInputError(
             f"{path} has {indices.shape[-1]} channels; a mask of class indices is a grey or palette image"
         )
-    indices = indices.astype(np.int64)
-    indices.setflags(write=False)
-    return indices
+    whole: NDArray[np.int64] = indices.astype(np.int64)
+    whole.setflags(write=False)
+    return whole

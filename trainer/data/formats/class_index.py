@@ -74,7 +74,8 @@ def _pairs(folder: Path, split: str, found: Found) -> list[Pair]:
 def read(folder: Path, split: str, found: Found) -> list[LabelledImage]:
     """One item per image and present class."""
     table = read_classes(folder)
-    items, without = [], 0
+    items: list[LabelledImage] = []
+    without = 0
     for pair in _pairs(folder, split, found):
         try:
             present = set(np.flatnonzero(np.bincount(read_indices(pair.mask).ravel())).tolist())
