@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_windowing
 
+from models_store.upright import as_rgb, scale, stretch
 from server.errors import UnreadableImageError
-from server.images.decoded import as_rgb, scale, stretch
 
 Values = NDArray[np.generic]
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420")

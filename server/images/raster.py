@@ -7,10 +7,11 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from models_store.upright import upright_rgb
 from server.errors import ImageTooLargeError, UnreadableImageError
-from server.images.decoded import ACCEPTED, DECODER_ERRORS, as_rgb, check_size, first_line, stretch
+from server.images.decoded import ACCEPTED, DECODER_ERRORS, check_size, first_line
 
 SIGNATURES = (
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -21,7 +22,6 @@ SIGNATURES = (
     ("BMP", re.compile(rb"BM.{4}\0{4}", re.DOTALL)),
 )
 FORMATS = tuple(name for name, _ in SIGNATURES)
-DEEP_MODES = ("I", "F")
 
 
 def sniff(content: bytes) -> str | None:
@@ -54,7 +54,7 @@ def read_raster(content: bytes, name: str, *, max_pixels: int) -> NDArray[np.uin
             if name != "JPEG" and _has_second(image):
                 raise UnreadableImageError(f"the {name} file holds several images; a file of one is accepted")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = re.search(r"\d+", str(error))
         said = f"{int(pixels.group()):,}" if pixels else "too many"
@@ -76,13 +76,3 @@ def _has_second(image: Image.Image) -> bool:
         image.seek(0)
         return False
     return True
-
-
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.split(";")[0] in DEEP_MODES:
-        return as_rgb(stretch(np.asarray(image)))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(ground, image)
-    return np.array(image.convert("RGB"), dtype=np.uint8)

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models_store.upright import stretch
 from server.errors import ImageTooLargeError, UnreadableImageError
 from server.images import read_image
-from server.images.decoded import stretch
 
 LIMIT = 1_000_000
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -12,11 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models_store.errors import BadInputError, StudioError
 from trainer.data.items import LabelledImage
-from trainer.data.pictures import picture_size, read_picture
+from trainer.data.pictures import opened, read_image
 from trainer.data.truths import MASK_THRESHOLD, MaskFile, Truth
 
 # Values that are neither nearly 0 nor nearly 255.
@@ -60,7 +59,7 @@ def _look(items: Sequence[LabelledImage]) -> ImageFacts:
     faults: list[str] = []
     size = digest = None
     try:
-        pixels = read_picture(path, "RGB")
+        pixels = read_image(path)
         size = pixels.shape[1], pixels.shape[0]
         digest = hashlib.sha256(f"{size}".encode() + pixels.tobytes()).hexdigest()
     except StudioError as error:
@@ -70,8 +69,9 @@ def _look(items: Sequence[LabelledImage]) -> ImageFacts:
         try:
             if size is not None and item.truth.size() != size:
                 width, height = item.truth.size()
+                turned = "; is it turned by its EXIF orientation?" if (height, width) == size else ""
                 raise BadInputError(
-                    f"{item.name}: image is {size[0]}x{size[1]}, but its mask is {width}x{height}"
+                    f"{item.name}: image is {size[0]}x{size[1]}, but its mask is {width}x{height}{turned}"
                 )
             empty.append(not truth_mask(item.truth).any())
         except StudioError as error:
@@ -107,16 +107,14 @@ def truth_mask(truth: Truth) -> NDArray[np.bool_]:
 
 
 def _grey(path: Path) -> NDArray[np.uint8]:
-    picture_size(path)
-    with Image.open(path) as opened:
-        mode = opened.mode
-    if mode in {"I", "F"} or mode.startswith("I;"):
-        raise BadInputError(f"{path} is no mask of 0 and 255: its pixels have more than 8 bits")
-    if mode in {"1", "L", "LA"}:
-        return read_picture(path, "L")
-    colours = read_picture(path, "RGB")
-    spread = colours.max(axis=2).astype(np.int16) - colours.min(axis=2)
-    # JPEG stores colours coarsely, so a little of them is no sign.
-    if (spread > GREY[0]).mean() > MOST_COLOURED:
-        raise BadInputError(f"{path} is no mask of 0 and 255: it is a colour image")
-    return read_picture(path, "L")
+    with opened(path) as picture:
+        mode = picture.mode
+        if mode in {"I", "F"} or mode.startswith("I;"):
+            raise BadInputError(f"{path} is no mask of 0 and 255: its pixels have more than 8 bits")
+        if mode not in {"1", "L", "LA"}:
+            colours = np.asarray(picture.convert("RGB"))
+            spread = colours.max(axis=2).astype(np.int16) - colours.min(axis=2)
+            # JPEG stores colours coarsely, so a little of them is no sign.
+            if (spread > GREY[0]).mean() > MOST_COLOURED:
+                raise BadInputError(f"{path} is no mask of 0 and 255: it is a colour image")
+        return np.array(picture.convert("L"))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models_store.errors import UnknownNameError
 from trainer.data.phrases import Prompts
-from trainer.data.pictures import read_picture
+from trainer.data.pictures import read_image
 from trainer.data.truths import Truth
 
 
@@ -43,8 +43,8 @@ class LabelledImage:
         return self.truth.path
 
     def image(self) -> NDArray[np.uint8]:
-        """The image as RGB [H, W, 3] uint8."""
-        return read_picture(self.image_path, "RGB")
+        """The image as RGB [H, W, 3] uint8, upright, as the server reads it."""
+        return read_image(self.image_path)
 
     def mask(self) -> NDArray[np.bool_]:
         """The mask [H, W], true where the class is."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +13,33 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from models_store.errors import BadInputError
+from models_store.upright import upright_rgb
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+
+
+# What decoders raise on damaged files.
+UNREADABLE = (
+    EOFError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    UnidentifiedImageError,
+    ValueError,
+    Image.DecompressionBombError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A photograph or scan as RGB [H, W, 3], just as the server reads it.
+
+    Raises:
+        BadInputError: It cannot be read as an image.
+    """
+    with opened(path) as picture:
+        return upright_rgb(picture)
 
 
 def read_picture(path: Path, mode: str | None) -> NDArray[np.uint8]:
@@ -19,11 +48,8 @@ def read_picture(path: Path, mode: str | None) -> NDArray[np.uint8]:
     Raises:
         BadInputError: It cannot be read as an image.
     """
-    try:
-        with Image.open(path) as opened:
-            return np.array(opened if mode is None else opened.convert(mode))
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInputError(f"{path} cannot be read as an image: {error}") from error
+    with opened(path) as picture:
+        return np.array(picture if mode is None else picture.convert(mode))
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -32,10 +58,21 @@ def picture_size(path: Path) -> tuple[int, int]:
     Raises:
         BadInputError: It cannot be read as an image.
     """
+    with opened(path) as picture:
+        return picture.size
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, open as long as the context is.
+
+    Raises:
+        BadInputError: It cannot be read as an image, now or inside the context.
+    """
     try:
-        with Image.open(path) as opened:
-            return opened.size
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(path) as picture:
+            yield picture
+    except UNREADABLE as error:
         raise BadInputError(f"{path} cannot be read as an image: {error}") from error
 
 
