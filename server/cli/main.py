@@ -7,7 +7,7 @@ import sys
 import typer
 
 from models_store.errors import StudioError
-from server.cli import checkpoints, datasets, evaluate, pretrain, segment, serve, tune
+from server.cli import benchmark, checkpoints, datasets, evaluate, pretrain, segment, serve, tune
 
 BAD_INPUT = 2
 
@@ -22,6 +22,7 @@ app.command()(serve.serve)
 app.command()(segment.segment)
 app.command()(tune.tune)
 app.command()(evaluate.evaluate)
+app.command()(benchmark.benchmark)
 app.command()(pretrain.pretrain)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(datasets.app, name="datasets")

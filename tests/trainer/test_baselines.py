@@ -1,6 +1,8 @@
 import pytest
 import torch
 from cris_parts import tiny_cris
+from toy_data import write_toy
+from tuning_parts import toy_run
 
 from models_store.digests import tensors_digest
 from models_store.errors import BadInputError, UnknownNameError
@@ -135,3 +137,36 @@ class TestTunedBase:
 
         with pytest.raises(BadInputError, match="no weights to tune"):
             TunedBase(Bare(), part="decoder")
+
+
+class TestInTheTuningLoop:
+    @pytest.mark.parametrize("part", TUNED_BASELINES)
+    def test_lowers_the_loss_and_a_stopped_run_ends_the_same(self, tiny_hybrid, tmp_path, part):
+        folder = write_toy(tmp_path / "toy", train=6, val=3)
+
+        def start(name):
+            learner = TunedBase(tiny_hybrid, part=part)
+            options = {"learner": learner, "rate": 1e-3, "epochs": 3, "min_steps": 3}
+            return learner, toy_run(folder, learner.vlsm, tmp_path / name, **options)
+
+        learner, whole = start("whole")
+        whole.run()
+        first, last = whole.progress.history[0], whole.progress.history[-1]
+        assert last.train_loss < first.train_loss
+
+        class Stop(Exception):
+            pass
+
+        def stop(tick):
+            if (tick.epoch, tick.step) == (1, 2):
+                raise Stop
+
+        _, stopped = start("stopped")
+        with pytest.raises(Stop):
+            stopped.run(stop)
+        again, resumed = start("stopped")
+        resumed.run()
+        assert resumed.progress.history == whole.progress.history
+        assert tensors_digest(again.vlsm.network.state_dict()) == tensors_digest(
+            learner.vlsm.network.state_dict()
+        )

@@ -28,7 +28,8 @@ def report_document(report: dict[str, Any], *, title: str, cases: Sequence[Case]
         sections.append(_phrases(report))
     if "sensitivity" in report:
         sections.append(_sensitivity(report["sensitivity"]))
-    if "training" in report:
+    # Imported checkpoints may not have brought their curves.
+    if report.get("training", {}).get("history"):
         sections.append(_training(report))
     if cases:
         sections.append(_cases(cases))

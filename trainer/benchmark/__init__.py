@@ -1,0 +1,1 @@
+"""The benchmark: combinations of strategy and base on datasets, in one table."""
