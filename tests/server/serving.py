@@ -45,6 +45,7 @@ def publish(
         depth=2,
         n=4,
         head=pack.head_mode,
+        shift=pack.shift_form,
         base=base or BaseIdentity(name=vlsm.spec.name, digest=vlsm.spec.digest),
         preprocessing=vlsm.spec.preprocessing,
         threshold=threshold,
