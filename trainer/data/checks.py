@@ -1,4 +1,4 @@
-"""Whether files can be what a dataset says they are: images that read, masks that are masks."""
+"""Looking at every file of a dataset: whether it reads, fits, and is what it should be."""
 
 from __future__ import annotations
 
@@ -9,23 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from models_store.errors import BadInputError, StudioError
 from trainer.data.items import LabelledImage
-from trainer.data.pictures import opened, read_image
-from trainer.data.truths import MASK_THRESHOLD, MaskFile, Truth
+from trainer.data.pictures import read_image
 
-# Values that are neither nearly 0 nor nearly 255.
-GREY = (32, 223)
-# Edges of anti-aliased and JPEG masks are grey, but no wider than this leaves anything of.
-EDGE = np.ones((3, 3), np.uint8)
-MOST_GREY = 0.01
-# What JPEG makes of a black mask at most.
-BLACK = 12
-MOST_COLOURED = 0.01
 WORKERS = min(8, os.cpu_count() or 1)
 
 
@@ -73,48 +60,8 @@ def _look(items: Sequence[LabelledImage]) -> ImageFacts:
                 raise BadInputError(
                     f"{item.name}: image is {size[0]}x{size[1]}, but its mask is {width}x{height}{turned}"
                 )
-            empty.append(not truth_mask(item.truth).any())
+            empty.append(not item.truth.read().mask.any())
         except StudioError as error:
             empty.append(None)
             faults.append(str(error))
     return ImageFacts(path, size, digest, tuple(empty), tuple(dict.fromkeys(faults)))
-
-
-def truth_mask(truth: Truth) -> NDArray[np.bool_]:
-    """The mask [H, W] of a truth that can be one.
-
-    Raises:
-        BadInputError: It does not read, or is something else than a mask.
-    """
-    if not isinstance(truth, MaskFile):
-        return truth.read().mask
-    grey = _grey(truth.path)
-    highest = int(grey.max(initial=0))
-    jpeg = truth.path.suffix.lower() in {".jpg", ".jpeg"}
-    if 0 < highest <= MASK_THRESHOLD and not (jpeg and highest <= BLACK):
-        raise BadInputError(
-            f"{truth.path} is no mask of 0 and 255: its highest value is {highest}, so that nothing is above "
-            f"{MASK_THRESHOLD}; for class indices put classes.json into the dataset's folder"
-        )
-    # Thin structures may be grey all over, but only photographs are grey in areas.
-    areas = cv2.erode(((grey >= GREY[0]) & (grey <= GREY[1])).astype(np.uint8), EDGE).mean()
-    if areas > MOST_GREY:
-        raise BadInputError(
-            f"{truth.path} is no mask of 0 and 255: {areas:.0%} of it are grey areas, as of a photograph"
-        )
-    mask: NDArray[np.bool_] = grey > MASK_THRESHOLD
-    return mask
-
-
-def _grey(path: Path) -> NDArray[np.uint8]:
-    with opened(path) as picture:
-        mode = picture.mode
-        if mode in {"I", "F"} or mode.startswith("I;"):
-            raise BadInputError(f"{path} is no mask of 0 and 255: its pixels have more than 8 bits")
-        if mode not in {"1", "L", "LA"}:
-            colours = np.asarray(picture.convert("RGB"))
-            spread = colours.max(axis=2).astype(np.int16) - colours.min(axis=2)
-            # JPEG stores colours coarsely, so a little of them is no sign.
-            if (spread > GREY[0]).mean() > MOST_COLOURED:
-                raise BadInputError(f"{path} is no mask of 0 and 255: it is a colour image")
-        return np.array(picture.convert("L"))

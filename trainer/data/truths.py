@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 from models_store.digests import file_digest
 from models_store.errors import BadInputError
+from trainer.data.masks import read_mask
 from trainer.data.pictures import picture_size, read_picture
 from trainer.data.shapes import draw_shapes
-
-# Anti-aliased and JPEG masks are foreground above the middle.
-MASK_THRESHOLD = 127
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class MaskFile:
     path: Path
 
     def read(self) -> Marked:
-        return Marked(read_picture(self.path, "L") > MASK_THRESHOLD)
+        return Marked(read_mask(self.path))
 
     def size(self) -> tuple[int, int]:
         return picture_size(self.path)

@@ -6,15 +6,14 @@ from data_files import SIZE, box, picture, save_mask
 from PIL import Image
 
 from models_store.errors import BadInputError
-from trainer.data.checks import truth_mask
 from trainer.data.folder import read_split
-from trainer.data.truths import MaskFile
+from trainer.data.masks import read_mask
 
 
 def verdict(path) -> str:
     """What is wrong with a mask file; nothing if it can be one."""
     try:
-        truth_mask(MaskFile(path))
+        read_mask(path)
     except BadInputError as error:
         return str(error)
     return ""
@@ -33,7 +32,7 @@ class TestWhatIsAMask:
             path = tmp_path / f"{mode}.png"
             Image.fromarray(mask.astype(np.uint8) * 255).convert(mode).save(path)
             assert verdict(path) == ""
-            assert np.array_equal(truth_mask(MaskFile(path)), mask)
+            assert np.array_equal(read_mask(path), mask)
         assert verdict(save_mask(tmp_path / "empty.png", np.zeros((9, 9), np.bool_))) == ""
 
     @pytest.mark.parametrize("name", ["chasedb1_vessels", "dsb2018_nuclei", "fuseg_foot_ulcer"])
