@@ -71,8 +71,9 @@ class PromptPack:
 
     def to(self, device: str | torch.device) -> PromptPack:
         """The pack on a device; this one stays where it is."""
-        head, shift = (None if m is None else copy.deepcopy(m).to(device) for m in (self.head, self.shift))
         text, visual = (None if p is None else p.to(device) for p in (self.text, self.visual))
+        head = None if self.head is None else copy.deepcopy(self.head).to(device)
+        shift = None if self.shift is None else copy.deepcopy(self.shift).to(device)
         return replace(self, text=text, visual=visual, head=head, shift=shift)
 
     def tensors(self) -> dict[str, Tensor]:

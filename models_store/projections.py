@@ -78,7 +78,7 @@ def projection_form(
         if lora:
             raise BadInputError("lora needs a hidden width, its rank")
         return ProjectionForm()
-    widths = tuple(hidden) if isinstance(hidden, Sequence) and not isinstance(hidden, str) else (hidden,)
+    widths = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
     if not widths or not all(isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in widths):
         raise BadInputError(f"hidden must be a positive whole number or a list of them, not {hidden!r}")
     if lora and len(widths) > 1:
@@ -93,7 +93,7 @@ def seeded_modules(build: Callable[[], nn.Module], count: int, generator: torch.
     torch's modules draw their first values from its global randomness, which is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device="cpu")))
         return nn.ModuleList(build() for _ in range(count))
 
 

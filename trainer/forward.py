@@ -57,7 +57,13 @@ def _joined(parts: Sequence[TextFeatures]) -> TextFeatures:
     """The rows of several bundles as one; all come from one book, so they are of one length."""
     columns: list[list[Tensor]] = []
     for part in parts:
-        columns.append([])
-        part.map(lambda tensor, at=columns[-1]: at.append(tensor) or tensor)
+        tensors: list[Tensor] = []
+
+        def note(tensor: Tensor, into: list[Tensor] = tensors) -> Tensor:
+            into.append(tensor)
+            return tensor
+
+        part.map(note)
+        columns.append(tensors)
     joined = iter([torch.cat(column) for column in zip(*columns, strict=True)])
     return parts[0].map(lambda _: next(joined))

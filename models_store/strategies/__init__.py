@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from models_store.errors import BadInputError, UnknownNameError
@@ -49,4 +50,5 @@ def make_learner(strategy: str, vlsm: FrozenVLSM, **options: Any) -> PromptLearn
             f"{strategy} needs visual prompts, which {vlsm.spec.name} ({vlsm.spec.family}) has no place for; "
             f"it takes {', '.join(taken)}"
         )
-    return STRATEGIES[strategy](vlsm, **options)
+    build: Callable[..., PromptLearner] = STRATEGIES[strategy]
+    return build(vlsm, **options)

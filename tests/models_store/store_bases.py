@@ -14,10 +14,13 @@ from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoi
 from models_store.clipseg.folder import read_spec
 from models_store.clipseg.model import FrozenCLIPSeg
 from models_store.clipseg.network import build_network
+from models_store.cris.folder import read_spec as read_cris_spec
+from models_store.cris.model import FrozenCRIS
+from models_store.cris.network import PUBLISHED, CRISConfig, build_cris
 from models_store.digests import tensors_digest
 from models_store.strategies import make_learner
 from models_store.strategies.learner import PromptLearner
-from models_store.vlsm import VLSMSpec
+from models_store.vlsm import FrozenVLSM, VLSMSpec
 
 PROCESSOR: dict[str, Any] = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
 PHRASES = ["liver", "a polyp, small", "the left lung seen from the front"]
@@ -56,6 +59,34 @@ def deep_base(*, hybrid: bool = False) -> FrozenCLIPSeg:
     return frozen(config, "deep-hybrid" if hybrid else "deep")
 
 
+@cache
+def tiny_cris(*, layers: int = 4) -> FrozenCRIS:
+    """A CRIS with CLIP's kind of trunk on 64-pixel images, its batch statistics random too."""
+    config = CRISConfig(
+        image_size=64,
+        resnet_layers=(1, 1, 1, 1),
+        resnet_width=16,
+        vocabulary=2 * 256 + 2,
+        text_width=32,
+        text_layers=layers,
+        text_heads=4,
+        word_dim=64,
+        neck=(16, 32, 64),
+        decoder_layers=1,
+        decoder_heads=4,
+        decoder_hidden=32,
+    )
+    network = build_cris(config)
+    lively(network)
+    generator = torch.Generator().manual_seed(4)
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(std=0.1, generator=generator)
+    processor = PROCESSOR | {"size": 64}
+    spec = read_cris_spec(config, processor, "tiny-cris", tensors_digest(network.state_dict()))
+    return FrozenCRIS(network=network, tokenizer=byte_tokenizer(), spec=spec)
+
+
 def published_config(*, refined: bool = False) -> CLIPSegConfig:
     """The configuration of ``CIDAS/clipseg-rd64``, or of its refined variant.
 
@@ -83,6 +114,11 @@ def published_spec() -> VLSMSpec:
     return read_spec(published_config(), PROCESSOR | {"size": 352}, "CIDAS/clipseg-rd64", "0" * 64)
 
 
+def published_cris_spec() -> VLSMSpec:
+    """Sizes of the published CRIS."""
+    return read_cris_spec(PUBLISHED, PROCESSOR | {"size": 416}, "cris-r50", "0" * 64)
+
+
 def images(count: int, *, height: int = 64, width: int = 64, seed: int = 1) -> Tensor:
     """Random normalised pixels [count, 3, height, width]."""
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
@@ -99,11 +135,13 @@ def enliven(learner: PromptLearner, seed: int = 3) -> PromptLearner:
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            if parameter.ndim == 2:  # A matrix that keeps its input's size.
+                parameter.mul_(parameter.shape[1] ** -0.5)
     return learner
 
 
 def new_checkpoint(
-    base: FrozenCLIPSeg, strategy: str = "vpt", *, seed: int = 0, **extras: bytes
+    base: FrozenVLSM, strategy: str = "vpt", *, seed: int = 0, **extras: bytes
 ) -> NewCheckpoint:
     """A small checkpoint for this base; ``extras`` are further files, named without a dot."""
     learner = enliven(make_learner(strategy, base, depth=2, n=3, seed=seed), seed)
@@ -113,6 +151,7 @@ def new_checkpoint(
         depth=2,
         n=3,
         head=pack.head_mode,
+        shift=pack.shift_form,
         base=BaseIdentity(name=base.spec.name, digest=base.spec.digest),
         preprocessing=base.spec.preprocessing,
         labels=["liver"],

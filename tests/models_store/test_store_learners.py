@@ -1,64 +1,65 @@
-"""What every strategy owes: folding, isolation, gradients and parameter counts."""
+"""What every strategy owes: folding, isolation, gradients, and a state to go on from."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_bases import PHRASES, deep_base, enliven, images, published_spec, tiny_base
+from store_bases import deep_base, enliven, images, tiny_base, tiny_cris
+from strategy_cases import BASES, DEEP_BASES, VARIANTS, assert_near, cases, logits, made
 from torch import Tensor
 from torch.nn import functional as F
 
-from models_store.clipseg.model import FrozenCLIPSeg
-from models_store.errors import UnknownNameError
+from models_store.errors import BadInputError, UnknownNameError
 from models_store.heads import HeadMode
-from models_store.packs import ZERO_SHOT, PromptPack, segment_logits
-from models_store.strategies import STRATEGIES, make_learner
-from models_store.strategies.learner import PromptLearner
+from models_store.packs import ZERO_SHOT, PromptPack
+from models_store.strategies import STRATEGIES, make_learner, strategies_for
+from models_store.vlsm import FrozenVLSM
 
-hybrids = pytest.mark.parametrize("hybrid", [False, True])
 strategies = pytest.mark.parametrize("strategy", sorted(STRATEGIES))
-heads = pytest.mark.parametrize("head", list(HeadMode))
+named = pytest.mark.parametrize("name", list(BASES))
 
 
-def logits(base: FrozenCLIPSeg, pack: PromptPack, rows: int = 3) -> Tensor:
-    return segment_logits(base, pack, images(rows), base.tokenize(PHRASES[:rows], pack.text_tokens))
-
-
-@hybrids
-@strategies
-@heads
-@pytest.mark.parametrize(("depth", "n"), [(1, 1), (3, 4), (11, 2), (12, 4)])
-def test_folded_is_the_trainable_path(
-    hybrid: bool, strategy: str, head: HeadMode, depth: int, n: int
-) -> None:
-    base = deep_base(hybrid=hybrid)
-    learner = enliven(make_learner(strategy, base, depth=depth, n=n, head=head))
+def check_folding(base: FrozenVLSM, variant: str, depth: int, n: int, head: HeadMode) -> None:
+    learner = made(base, variant, depth=depth, n=n, head=head)
     folded = learner.fold()
     assert folded.head_mode is head
+    folded.check_fits(base.spec)
     assert not any(t.requires_grad for t in folded.tensors().values())
     with torch.no_grad():
         live = logits(base, learner.eval().pack())
-    assert torch.equal(live, logits(base, folded))
+    # A copy's memory may be aligned otherwise, which matrix products can show in their last bits.
+    assert_near(live, logits(base, folded))
     assert not torch.equal(live, logits(base, ZERO_SHOT))
 
 
-@strategies
-def test_folded_is_cut_loose(strategy: str) -> None:
-    base = tiny_base()
-    learner = enliven(make_learner(strategy, base, depth=2, head=HeadMode.MIX)).train()
+@cases()
+@pytest.mark.parametrize("depth", [1, 3])
+def test_folded_is_the_trainable_path(base: FrozenVLSM, variant: str, depth: int) -> None:
+    check_folding(base, variant, depth, 2, HeadMode.MIX)
+
+
+@cases(STRATEGIES, bases=DEEP_BASES)
+@pytest.mark.parametrize(("depth", "n", "head"), [(11, 2, HeadMode.NONE), (12, 4, HeadMode.ADD)])
+def test_deep_prompts_fold_too(base: FrozenVLSM, variant: str, depth: int, n: int, head: HeadMode) -> None:
+    check_folding(base, variant, depth, n, head)
+
+
+@cases()
+def test_folded_is_cut_loose(base: FrozenVLSM, variant: str) -> None:
+    learner = made(base, variant, depth=2, head=HeadMode.MIX).train()
     folded = learner.fold()
     before, digest = copy.deepcopy(folded.tensors()), folded.digest
     assert learner.training
     assert all(p.requires_grad for p in learner.parameters())
     enliven(learner, seed=99)
     assert all(torch.equal(before[k], v) for k, v in folded.tensors().items())
-    assert PromptPack(folded.text, folded.visual, folded.head).digest == digest
+    assert dataclasses.replace(folded).digest == digest
     assert learner.fold().digest != digest
 
 
@@ -69,23 +70,19 @@ def test_half_precision_folds_to_single(strategy: str) -> None:
     assert {p.dtype for p in learner.parameters()} == {torch.float16}
 
 
-@hybrids
-@settings(max_examples=15, deadline=None)
-@given(
-    first=st.tuples(
-        st.sampled_from(sorted(STRATEGIES)), st.integers(1, 12), st.integers(1, 6), st.sampled_from(HeadMode)
-    ),
-    second=st.tuples(
-        st.sampled_from(sorted(STRATEGIES)), st.integers(1, 12), st.integers(1, 6), st.sampled_from(HeadMode)
-    ),
-)
-def test_swapping_back_and_forth_leaves_no_trace(
-    hybrid: bool, first: tuple[str, int, int, HeadMode], second: tuple[str, int, int, HeadMode]
-) -> None:
-    base = deep_base(hybrid=hybrid)
+def some_learner(base: FrozenVLSM) -> st.SearchStrategy[tuple[str, int, int, HeadMode]]:
+    names = st.sampled_from(strategies_for(base.spec))
+    return st.tuples(names, st.integers(1, 12), st.integers(1, 6), st.sampled_from(HeadMode))
+
+
+@named
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_swapping_back_and_forth_leaves_no_trace(name: str, data: st.DataObject) -> None:
+    base = DEEP_BASES[name]()
     a, b = (
-        enliven(make_learner(name, base, depth=depth, n=n, head=head), seed).fold()
-        for seed, (name, depth, n, head) in enumerate((first, second))
+        made(base, strategy, depth=depth, n=n, head=head, seed=seed).fold()
+        for seed, (strategy, depth, n, head) in enumerate(data.draw(some_learner(base)) for _ in range(2))
     )
     zero_shot, alone = logits(base, ZERO_SHOT), logits(base, a)
     logits(base, b)
@@ -93,16 +90,15 @@ def test_swapping_back_and_forth_leaves_no_trace(
     assert torch.equal(logits(base, ZERO_SHOT), zero_shot)
 
 
-@hybrids
-def test_concurrent_requests_equal_sequential_ones(hybrid: bool) -> None:
-    base = deep_base(hybrid=hybrid)
+@named
+def test_concurrent_requests_equal_sequential_ones(name: str) -> None:
+    base = BASES[name]()
     packs = [ZERO_SHOT] + [
-        enliven(make_learner(name, base, depth=depth, n=n), seed).fold()
-        for seed, (name, depth, n) in enumerate(
-            [("coop", 3, 4), ("vpt", 11, 2), ("coop", 12, 1), ("vpt", 1, 7)]
-        )
+        made(base, strategy, depth=depth, n=n, seed=seed).fold()
+        for seed, strategy in enumerate(strategies_for(base.spec))
+        for depth, n in [(3, 4), (1, 7)]
     ]
-    requests = [packs[i % len(packs)] for i in range(40)]
+    requests = [packs[i % len(packs)] for i in range(3 * len(packs))]
     # Gradient mode and thread count are per thread in torch; a pool's threads start from defaults.
     threads = torch.get_num_threads()
 
@@ -110,86 +106,93 @@ def test_concurrent_requests_equal_sequential_ones(hybrid: bool) -> None:
         torch.set_num_threads(threads)
         return logits(base, pack)
 
-    expected = [run(pack) for pack in requests]
+    expected = [run(pack) for pack in packs]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(run, requests))
-    assert all(torch.equal(a, b) for a, b in zip(expected, together, strict=True))
+    assert all(torch.equal(expected[i % len(packs)], found) for i, found in enumerate(together))
 
 
-@hybrids
-@strategies
-@heads
-def test_only_the_learner_learns(hybrid: bool, strategy: str, head: HeadMode) -> None:
-    base = tiny_base(hybrid=hybrid)
-    frozen_before = {k: v.clone() for k, v in base.network.state_dict().items()}
-    learner = enliven(make_learner(strategy, base, depth=3, n=2, head=head)).train()
+@cases()
+@pytest.mark.parametrize("head", [HeadMode.NONE, HeadMode.MIX])
+def test_only_the_learner_learns(base: FrozenVLSM, variant: str, head: HeadMode) -> None:
+    network = base.network
+    frozen_before = {k: v.clone() for k, v in network.state_dict().items()}
+    learner = made(base, variant, depth=3, n=2, head=head).train()
     before = {k: v.clone() for k, v in learner.state_dict().items()}
-    optimiser = torch.optim.AdamW([*learner.parameters(), *base.network.parameters()], lr=0.1)
+    # As a trainer might that switches everything it finds.
+    optimiser = torch.optim.AdamW([*learner.parameters(), *network.parameters()], lr=0.1)
+    if base.spec.family == "cris":
+        network.train()
     target = (images(3)[:, :1] > 0).float()
-    loss = F.binary_cross_entropy_with_logits(logits(base, learner.pack()), target)
-    loss.backward()
+    F.binary_cross_entropy_with_logits(logits(base, learner.pack()), target).backward()
     for name, parameter in learner.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
-    assert all(p.grad is None for p in base.network.parameters())
+    assert all(p.grad is None for p in network.parameters())
     optimiser.step()
     assert all(not torch.equal(before[k], v) for k, v in learner.state_dict().items())
-    after = base.network.state_dict()
+    after = network.state_dict()
     assert all(torch.equal(after[k], v) for k, v in frozen_before.items())
-    assert not any(m.training for m in base.network.modules())
+    assert not any(m.training for m in network.modules())
 
 
-@hybrids
-@strategies
-def test_training_lowers_the_loss(hybrid: bool, strategy: str) -> None:
-    base = tiny_base(hybrid=hybrid)
-    learner = make_learner(strategy, base, depth=3, n=2).train()
-    optimiser = torch.optim.AdamW(learner.parameters(), lr=0.05)
+@cases(STRATEGIES)
+def test_training_lowers_the_loss(base: FrozenVLSM, variant: str) -> None:
+    learner = made(base, variant, lively=False, depth=3, n=2, head=HeadMode.NONE).train()
+    optimiser = torch.optim.AdamW(learner.parameters(), lr=0.03)
     target = torch.ones(3, 1, 64, 64)
     losses = []
-    for _ in range(20):
+    for _ in range(8):
+        torch.manual_seed(0)  # The same dropout, so that steps are comparable.
         loss = F.binary_cross_entropy_with_logits(logits(base, learner.pack()), target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] - 0.003
+    assert losses[-1] < losses[0] - 0.002
 
 
-@pytest.mark.parametrize("depth", [1, 2, 11, 12])
-@pytest.mark.parametrize(
-    ("strategy", "per_depth"), [("coop", lambda d: 2_048 * d), ("vpt", lambda d: 3_072 * d)]
-)
-@pytest.mark.parametrize(("head", "more"), [(HeadMode.NONE, 0), (HeadMode.ADD, 1_601), (HeadMode.MIX, 1_602)])
-def test_parameter_counts_at_published_size(
-    depth: int, strategy: str, per_depth: Callable[[int], int], head: HeadMode, more: int
-) -> None:
-    class Sizes:
-        """As much of a frozen model as a learner without an initial phrase looks at."""
-
-        spec = published_spec()
-
-    learner = make_learner(strategy, Sizes(), depth=depth, n=4, head=head)
-    assert learner.parameter_count() == per_depth(depth) + more
-    assert sum(t.numel() for t in learner.state_dict().values()) == learner.parameter_count()
+@cases()
+def test_seed_decides_the_start(base: FrozenVLSM, variant: str) -> None:
+    strategy, own = VARIANTS[variant]
+    states = []
+    for noise, seed in ((1, 7), (2, 7), (3, 8)):
+        torch.manual_seed(noise)
+        states.append(make_learner(strategy, base, **own, depth=2, head=HeadMode.MIX, seed=seed).state_dict())
+    first, again, other = states
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    random = [k for k in first if k.endswith(("context", "conv.weight", "0.weight")) and first[k].ndim > 1]
+    assert random
+    assert all(not torch.equal(first[k], other[k]) for k in random)
 
 
-def test_default_heads_are_the_benchmarks() -> None:
-    assert make_learner("coop", tiny_base()).fold().head_mode is HeadMode.NONE
-    assert make_learner("vpt", tiny_base()).fold().head_mode is HeadMode.ADD
-
-
-def test_unknown_strategy_lists_the_known() -> None:
-    with pytest.raises(UnknownNameError, match=r"'maple'.*coop, vpt"):
-        make_learner("maple", tiny_base())
-
-
-@strategies
-def test_state_goes_on_from_where_it_was(strategy: str) -> None:
-    def fresh(seed: int) -> PromptLearner:
-        return make_learner(strategy, tiny_base(), depth=2, head=HeadMode.MIX, seed=seed)
-
-    first, second = fresh(1), fresh(2)
+@cases()
+def test_state_goes_on_from_where_it_was(base: FrozenVLSM, variant: str) -> None:
+    first, second = (made(base, variant, depth=2, head=HeadMode.MIX, seed=seed) for seed in (1, 2))
     assert first.fold().digest != second.fold().digest
     second.load_state_dict(first.state_dict())
     assert first.fold().digest == second.fold().digest
+
+
+def test_default_heads_are_the_benchmarks() -> None:
+    modes = {name: make_learner(name, tiny_base()).fold().head_mode for name in STRATEGIES}
+    assert modes == {
+        "coop": HeadMode.NONE,
+        "cocoop": HeadMode.NONE,
+        "vpt": HeadMode.ADD,
+        "maple": HeadMode.MIX,
+        "shared_separate": HeadMode.MIX,
+        "shared_attention": HeadMode.MIX,
+    }
+
+
+def test_unknown_strategy_lists_the_known() -> None:
+    with pytest.raises(UnknownNameError, match=r"'adapter'.*cocoop, coop, maple.*vpt"):
+        make_learner("adapter", tiny_base())
+
+
+@pytest.mark.parametrize("strategy", [name for name, made_by in STRATEGIES.items() if made_by.visual])
+def test_visual_strategies_are_refused_where_there_is_no_place(strategy: str) -> None:
+    with pytest.raises(BadInputError, match=rf"{strategy} needs visual.*tiny-cris.*takes coop, cocoop$"):
+        make_learner(strategy, tiny_cris())
+    make_learner(strategy, deep_base(), depth=12)
