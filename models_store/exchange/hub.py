@@ -7,12 +7,12 @@ hub lists and finds it.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCardData
 from huggingface_hub.hf_api import RepoSibling
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from models_store.checkpoints import CARD, SUMS, CheckpointConfig, read_config, write_sums
 from models_store.digests import file_digest
@@ -20,6 +20,8 @@ from models_store.errors import BadInputError, DamagedError, StudioError, Unknow
 from models_store.exchange.contents import NOT_OURS, check_sizes, list_folder
 from models_store.files import sync_folder, write_file
 
+# The client checks further rules; this tells a name from anything else.
+REPOSITORY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 LIBRARY = "tunevlseg-studio"
 FENCE = "---\n"
 LICENCE_NOTE = (
@@ -38,14 +40,13 @@ class Pushed:
 
 def front_matter(config: CheckpointConfig, dataset: str) -> str:
     """The YAML block that a model card on the hub opens with, fences included."""
-    named = {"base_model": config.base.name} if _is_repository(config.base.name) else {}
     data = ModelCardData(
         library_name=LIBRARY,
         pipeline_tag="image-segmentation",
         license="other",
         license_name="see-model-card",
         tags=["tunevlseg", "prompt-tuning", "image-segmentation", config.strategy, dataset],
-        **named,
+        base_model=config.base.name if REPOSITORY.fullmatch(config.base.name) else None,
     )
     return f"{FENCE}{LICENCE_NOTE}{data.to_yaml()}\n{FENCE}\n"
 
@@ -83,7 +84,7 @@ def push_folder(folder: Path, repository: str, *, private: bool, message: str) -
             be or holds other things, or the hub refuses or cannot be reached.
         DamagedError: What the hub says it holds afterwards is not what was sent.
     """
-    if repository.count("/") != 1 or not _is_repository(repository):
+    if repository.count("/") != 1 or not REPOSITORY.fullmatch(repository):
         raise BadInputError(f"{repository!r} is not a repository of the hub; write owner/name")
     api = HfApi()
     try:
@@ -157,14 +158,6 @@ def git_digest(path: Path) -> str:
         while chunk := data.read(2**20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _is_repository(name: str) -> bool:
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
 
 
 def _first_line(error: Exception) -> str:
