@@ -15,9 +15,10 @@ from models_store.packs import ZERO_SHOT
 from models_store.registry import Registry, check_dataset_name
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
-from trainer.augment import Augmentation
 from trainer.data.examples import Counted
 from trainer.evaluate import evaluate_examples
+from trainer.reports.cases import worst_cases
+from trainer.reports.write import HTML, report_files
 from trainer.tuning.data import TuningData, load_tuning_data, selection_note
 from trainer.tuning.devices import agreed, fabric_on, shared_folder
 from trainer.tuning.feature_cache import CacheBudget
@@ -31,7 +32,6 @@ from trainer.tuning.state import Progress, remove_run
 from trainer.tuning.strategies import COMMON_OPTIONS
 
 REPORT_SPLIT = "val"
-CACHE_DTYPES = {"same": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -134,28 +134,14 @@ def _train(
     watch: Watch,
     loggers: Sequence[RunLogger],
 ) -> Progress:
-    run = TuningRun(
+    run = TuningRun.of(
+        settings,
         vlsm=vlsm,
         learner=learner,
         train=data.train,
         select=data.select,
         folder=folder,
-        rate=settings.rate,
-        weight_decay=settings.weight_decay,
-        clip=settings.clip,
-        epochs=settings.epochs,
-        min_epochs=settings.min_epochs,
-        min_steps=settings.min_steps,
-        patience=settings.patience,
-        batch_size=settings.batch_size,
-        threshold=settings.threshold,
-        seed=settings.seed,
-        augmentation=Augmentation() if settings.augment else None,
-        accumulate=settings.accumulate,
-        joint=settings.joint,
-        views=settings.views,
         cache=cache,
-        cache_dtype=CACHE_DTYPES[settings.cache_dtype],
         fabric=fabric,
     )
     if watch.resumed is not None and (run.progress.epoch or run.progress.step):
@@ -214,7 +200,9 @@ def _measure(
         HISTORY: history_csv(progress.history),
         "cases.png": case_sheet(vlsm, pack, data.report, tuned, device=device),
     }
-    return report, extras
+    cases = worst_cases(vlsm, pack, data.report, tuned, device=device)
+    page = report_files(report, title=f"{settings.strategy} on {vlsm.spec.name}", cases=cases)[HTML]
+    return report, extras | {HTML: page}
 
 
 def _configuration(

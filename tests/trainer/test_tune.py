@@ -22,6 +22,7 @@ FILES = {
     "dice.png",
     "history.csv",
     "cases.png",
+    "report.html",
 }
 
 

@@ -30,12 +30,14 @@ from trainer.tuning.features import ImageSource, SourceKey
 from trainer.tuning.loss import dice_ce
 from trainer.tuning.parameters import check_frozen, parameter_groups, seeded
 from trainer.tuning.phrases import TrainingPhrases
+from trainer.tuning.settings import TuneSettings
 from trainer.tuning.state import EpochRecord, Progress, SavedState, load_state, save_state
 from trainer.tuning.views import Views
 
 PLATEAU_FACTOR = 0.2
 PLATEAU_PATIENCE = 5
 STOP_DELTA = 1e-4
+CACHE_DTYPES = {"same": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 SAVE_EVERY = 10
 
 
@@ -137,6 +139,45 @@ class TuningRun:
         phrases = [*train.all_phrases(), *select.all_phrases()]
         self._phrases = TrainingPhrases(vlsm, phrases, pack, frozen=self._frozen)
         self._restore()
+
+    @classmethod
+    def of(
+        cls,
+        settings: TuneSettings,
+        *,
+        vlsm: FrozenVLSM,
+        learner: PromptLearner,
+        train: Examples,
+        select: Examples,
+        folder: Path,
+        cache: CacheBudget | None = None,
+        fabric: Fabric | None = None,
+    ) -> TuningRun:
+        """A run by settings."""
+        return cls(
+            vlsm=vlsm,
+            learner=learner,
+            train=train,
+            select=select,
+            folder=folder,
+            rate=settings.rate,
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+            epochs=settings.epochs,
+            min_epochs=settings.min_epochs,
+            min_steps=settings.min_steps,
+            patience=settings.patience,
+            batch_size=settings.batch_size,
+            threshold=settings.threshold,
+            seed=settings.seed,
+            augmentation=Augmentation() if settings.augment else None,
+            accumulate=settings.accumulate,
+            joint=settings.joint,
+            views=settings.views,
+            cache=cache,
+            cache_dtype=CACHE_DTYPES[settings.cache_dtype],
+            fabric=fabric,
+        )
 
     def _image_source(self, views: Views, pack: PromptPack, name: str) -> ImageSource:
         return ImageSource(

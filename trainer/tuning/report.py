@@ -88,8 +88,9 @@ A prompt checkpoint: {learned:,} learned numbers that steer the frozen model `{c
 {selection["note"]} Selection looked at {selection["images"]} images.
 One run with one seed: the intervals say nothing about how another run would turn out.
 
-`eval.json` has every image's figures; `loss.png` and `dice.png` show the run; `cases.png` shows the best and
-worst cases. These files hold the data they were made from: pass them on only where you may pass on the data.
+`report.html` is a page with all of this; `eval.json` has every image's figures; `loss.png` and `dice.png`
+show the run; `cases.png` shows the best and worst cases. These files hold the data they were made from: pass
+them on only where you may pass on the data.
 
 ## Use
 

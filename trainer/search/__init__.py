@@ -1,0 +1,1 @@
+"""Searches for a strategy's best settings."""
