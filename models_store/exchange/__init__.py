@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from zipfile import is_zipfile
 
-from models_store.checkpoints import EVALUATION, LISTED, SUMS, read_evaluation, read_sums, write_sums
+from models_store.checkpoints import CARD, EVALUATION, LISTED, SUMS, read_evaluation, read_sums, write_sums
 from models_store.errors import BadInputError, DamagedError, UnknownNameError
 from models_store.exchange.archive import unpack_zip, write_zip
 from models_store.exchange.contents import copy_folder, verify_whole
@@ -25,6 +25,7 @@ from models_store.files import folder_aside, sync_folder, write_file
 from models_store.registry import Reference, Registry, check_dataset_name
 
 Format = Literal["folder", "zip", "hub"]
+LEFT_OUT = "\nThis copy comes without the pictures and the figures of single images.\n"
 PER_IMAGE = "images"  # Of an evaluation: a row per image, under the image's name.
 
 
@@ -155,6 +156,8 @@ def leave_out_cases(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name not in (*LISTED, SUMS):
             path.unlink()
+    card = (folder / CARD).read_bytes()
+    write_file(folder / CARD, card + LEFT_OUT.encode())
     evaluation = read_evaluation(folder)
     if evaluation.pop(PER_IMAGE, None) is not None:
         write_file(folder / EVALUATION, (json.dumps(evaluation, indent=2) + "\n").encode())

@@ -106,7 +106,9 @@ def test_hub_layout(registry: Registry, tmp_path: Path) -> None:
     assert card.startswith("---\n# The licence follows")
     for line in ("library_name: tunevlseg-studio", "license: other", "- coop", "- busi", "base_model: plain"):
         assert f"\n{line}\n" in card
-    assert card.endswith("---\n\n# A card\n")
+    assert card.endswith(
+        "---\n\n# A card\n\nThis copy comes without the pictures and the figures of single images.\n"
+    )
     assert read_checkpoint(out).config == registry.read(V1).config
 
 
