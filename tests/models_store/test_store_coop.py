@@ -60,6 +60,21 @@ def test_initial_phrase_fixes_n_and_leaves_deeper_prompts_random() -> None:
         CoOp(base, initial_phrase="x" * 60)
 
 
+def test_initial_phrases_fill_the_first_levels() -> None:
+    base = tiny_base()
+    learner, random = (CoOp(base, depth=3, n=3, initial_phrase=p, seed=5) for p in (["abc", "xyz"], None))
+    assert torch.equal(learner.context[0], base.embed_phrase("abc"))
+    assert torch.equal(learner.context[1], base.embed_phrase("xyz"))
+    assert torch.equal(learner.context[2], random.context[2])
+    assert torch.equal(CoOp(base, depth=3, n=3, initial_phrase=[], seed=5).context, random.context)
+    with pytest.raises(BadInputError, match=r"equally many tokens.*'abc': 3, 'xy': 2"):
+        CoOp(base, depth=3, initial_phrase=["abc", "xy"])
+    with pytest.raises(BadInputError, match="3 initial phrases are more than the prompt depth of 2"):
+        CoOp(base, depth=2, initial_phrase=["abc"] * 3)
+    with pytest.raises(BadInputError, match="no tokens"):
+        CoOp(base, depth=2, initial_phrase=["abc", ""])
+
+
 def test_seed_decides_the_start() -> None:
     base = tiny_base()
     torch.manual_seed(1)

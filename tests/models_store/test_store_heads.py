@@ -11,13 +11,15 @@ from models_store.vlsm import Decoded
 
 
 @pytest.mark.parametrize("size", [(3, 5), (20, 20)])
-def test_it_equals_upsampling_then_convolving(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("reduced", [None, 6])
+def test_it_equals_upsampling_then_convolving(size: tuple[int, int], reduced: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
-    head = make_head(16, HeadMode.ADD, generator)
+    head = make_head(16, HeadMode.ADD, generator, reduced)
     assert head is not None
     grid = torch.randn(2, 16, *size, generator=generator, requires_grad=True)
     own = torch.zeros(2, 1, size[0] * 16, size[1] * 16)
-    expected = head.conv(F.interpolate(grid, size=own.shape[-2:], mode="bilinear"))
+    narrow = grid if head.reduce is None else head.reduce(grid)
+    expected = head.conv(F.interpolate(narrow, size=own.shape[-2:], mode="bilinear"))
     found = head(Decoded(grid, own))
     assert torch.allclose(found, expected, atol=1e-5)
     # A weighted sum, so that no gradient cancels by symmetry.

@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 import torch
 from safetensors.torch import load, save
-from store_bases import PHRASES, images, tiny_base, vectors
+from store_bases import PHRASES, images, tiny_base, tiny_cris, vectors
 from torch.nn import functional as F
 
 from models_store.errors import DamagedError, MismatchError
-from models_store.heads import AdditiveHead, HeadMode, make_head
+from models_store.heads import AdditiveHead, HeadMode, head_for, make_head
 from models_store.packs import ZERO_SHOT, PromptPack, segment_logits
 from models_store.vlsm import Decoded
 
@@ -79,6 +79,21 @@ def test_round_trip(mode: HeadMode, parts: str) -> None:
     assert not any(p.requires_grad for p in again.head.parameters()) if again.head else True
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_head_that_reduces_first_keeps_its_sizes(mode: HeadMode) -> None:
+    base = tiny_cris()
+    pack = PromptPack(head=head_for(base.spec, mode, torch.Generator().manual_seed(1)))
+    pack.check_fits(base.spec)
+    again = PromptPack.from_tensors(load(save(pack.tensors())), mode)
+    assert (again.head.channels, again.head.reduced) == (32, 64)
+    assert again.digest == pack.digest
+    tokens = base.tokenize(PHRASES)
+    ours, theirs = (segment_logits(base, p, images(3), tokens) for p in (pack, again))
+    assert torch.equal(ours, theirs)
+    with pytest.raises(MismatchError, match=r"a head of 16 channels does not fit.*32 channels reduced to 64"):
+        PromptPack(head=head_of(mode)).check_fits(base.spec)
+
+
 def test_digests_tell_packs_apart() -> None:
     text, visual = vectors(1, 2, 32), vectors(1, 2, 48)
     add, mix, other = head_of(HeadMode.ADD), head_of(HeadMode.MIX), head_of(HeadMode.ADD, seed=1)
@@ -130,6 +145,7 @@ def test_fits() -> None:
         PromptPack(visual=vectors(1, 2, 32)),
         PromptPack(visual=vectors(5, 2, 48)),
         PromptPack(head=head_of(HeadMode.ADD, channels=64)),
+        PromptPack(head=make_head(16, HeadMode.ADD, torch.Generator(), 8)),
     ],
 )
 def test_misfits_are_refused(pack: PromptPack) -> None:
@@ -146,6 +162,11 @@ def test_misfits_are_refused(pack: PromptPack) -> None:
         {"head.conv.weight": torch.zeros(1, 16, 3, 3), "head.conv.bias": torch.zeros(1)},
         {"head.conv.weight": torch.zeros(16), "head.conv.bias": torch.zeros(1)},
         {"head.conv.bias": torch.zeros(1)},
+        {
+            "head.conv.weight": torch.zeros(1, 8, 5, 5),
+            "head.conv.bias": torch.zeros(1),
+            "head.reduce.weight": torch.zeros(8),
+        },
     ],
 )
 @pytest.mark.parametrize("mode", MODES)

@@ -42,7 +42,7 @@ def probabilities(engine: Engine, phrases: list[str], reference: str | None = No
 
 
 class TestSegment:
-    @pytest.mark.parametrize("strategy", [None, "vpt", "coop"])
+    @pytest.mark.parametrize("strategy", [None, "vpt", "coop", "cocoop", "maple"])
     def test_what_is_served_is_what_is_trained(
         self, engine: Engine, registry: Registry, tiny_hybrid: FrozenVLSM, strategy: str | None
     ) -> None:
@@ -112,9 +112,9 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._vlsm, name)
 
-    def encode_image(self, *args: Any) -> ImageFeatures:
+    def encode_image(self, *args: Any, **options: Any) -> ImageFeatures:
         self.images += 1
-        return self._vlsm.encode_image(*args)
+        return self._vlsm.encode_image(*args, **options)
 
 
 class TestReferences:
