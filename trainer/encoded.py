@@ -51,7 +51,9 @@ class EncodedPhrases:
         return encode_phrases(self._vlsm, self._pack, self._chosen(rows), image)
 
 
-def image_source(vlsm: FrozenVLSM, pack: PromptPack, examples: Examples, device: torch.device) -> FeatureSource:
+def image_source(
+    vlsm: FrozenVLSM, pack: PromptPack, examples: Examples, device: torch.device
+) -> FeatureSource:
     """Encodes the distinct images of examples under a pack, anew at every call."""
 
     def encode(at: Tensor) -> ImageFeatures:
@@ -64,8 +66,8 @@ def image_source(vlsm: FrozenVLSM, pack: PromptPack, examples: Examples, device:
 class RememberedImages:
     """Features of examples' images as the frozen model sees them, for packs that leave images alone.
 
-    Each image is encoded once, however many packs and phrases are measured on it. Features of
-    what a batch shares with none before are the same bits as without; others may differ by rounding.
+    Each image is encoded once, however many packs and phrases are measured on it. Features from
+    another batch than the one at hand may differ by rounding.
 
     Args:
         vlsm: The frozen model.
@@ -96,8 +98,9 @@ class RememberedImages:
             fresh = self._vlsm.encode_image(pixels, pooled=True)
             self.encoded += len(missing)
             for row, index in enumerate(missing):
-                found[index] = fresh.select(torch.tensor([row], device=pixels.device))
-                self._cache.put(index, found[index])
+                features = fresh.select(torch.tensor([row], device=pixels.device))
+                self._cache.put(index, features)
+                found[index] = features
         return joined([features for features in found.values() if features is not None])
 
 
