@@ -19,7 +19,7 @@ COLUMNS = 3
 def dice_chart(contents: Sequence[tuple[Cell, Content | None]]) -> bytes:
     """Mean Dice with its interval of every finished cell, a panel per dataset; PNG.
 
-    The dotted line of each base's colour is its zero-shot Dice.
+    The dotted line is each base's zero-shot Dice.
     """
     cells = finished(contents)
     datasets = list(dict.fromkeys(cell.dataset for cell, _ in contents))

@@ -90,5 +90,5 @@ def paraphrase_plot(sensitivity: dict[str, Any]) -> bytes:
     axes.set_xlim(0, 1)
     axes.set_xlabel("mean Dice, 95 % interval")
     axes.grid(alpha=0.3, axis="x")
-    axes.legend()
+    figure.legend(loc="outside upper right", ncols=len(sides), frameon=False)
     return png(figure)
