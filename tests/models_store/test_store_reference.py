@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference_files import DEPTH, FILES, HEADS, base_of, entries_of, saved
+from reference_files import DEPTH, FILES, HEADS, N, base_of, entries_of, saved
 from store_bases import tiny_base
 from strategy_cases import logits
 
