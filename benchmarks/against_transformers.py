@@ -14,6 +14,9 @@ import statistics
 import time
 from collections.abc import Callable
 
+import models_store.clipseg  # noqa: F401  # First: transformers may need its way around torchvision.
+
+# isort: split
 import torch
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 

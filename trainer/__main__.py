@@ -19,7 +19,7 @@ from trainer.tuning.loop import Tick
 BAD_INPUT = 2
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")  # type: ignore[untyped-decorator]
 def main(composed: DictConfig) -> None:
     """Run a composed configuration; an error the user can act on is one line and exit code 2."""
     try:

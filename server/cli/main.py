@@ -7,7 +7,7 @@ import sys
 import typer
 
 from models_store.errors import StudioError
-from server.cli import benchmark, checkpoints, datasets, evaluate, pretrain, segment, serve, tune
+from server.cli import benchmark, checkpoints, datasets, evaluate, pretrain, search, segment, serve, tune
 
 BAD_INPUT = 2
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(segment.segment)
 app.command()(tune.tune)
+app.command()(search.search)
 app.command()(evaluate.evaluate)
 app.command()(benchmark.benchmark)
 app.command()(pretrain.pretrain)

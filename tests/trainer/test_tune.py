@@ -9,9 +9,11 @@ from models_store.errors import BadInputError
 from models_store.registry import Registry
 from trainer.evaluate import evaluate
 from trainer.tune import Watch, tune
+from trainer.tuning.feature_cache import NO_CACHE
 from trainer.tuning.settings import TuneSettings
 
 SETTINGS = {"epochs": 2, "batch_size": 4, "depth": 2, "n": 4, "min_steps": 6, "lr": 1e-2}
+OPTIONS = {"shared_attention": {"heads": 4, "feedforward": 32}}
 FILES = {
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -88,6 +90,17 @@ class TestTune:
             folder_of_version = run(folder, tiny, tmp_path, seed=seed, epochs=1).folder
             digests.append(json.loads((folder_of_version / "adapter_config.json").read_text())["pack_digest"])
         assert digests[0] == digests[1] != digests[2]
+
+    @pytest.mark.parametrize("strategy", ["coop", "shared_attention"])
+    def test_the_same_seed_gives_the_same_bytes_with_and_without_kept_features(
+        self, tiny_hybrid, folder, tmp_path, strategy
+    ):
+        written = []
+        for place, cache in (("a", None), ("b", NO_CACHE)):
+            settings = TuneSettings(**SETTINGS | {"strategy": strategy, "options": OPTIONS.get(strategy, {})})
+            result = tune(folder, vlsm=tiny_hybrid, data_dir=tmp_path / place, settings=settings, cache=cache)
+            written.append((result.folder / "adapter_model.safetensors").read_bytes())
+        assert written[0] == written[1]
 
     def test_one_phrase_and_selection_on_val_are_recorded(self, tiny, folder, tmp_path):
         result = run(folder, tiny, tmp_path, phrase="thing", select_on="val", epochs=1)

@@ -55,7 +55,7 @@ def open_fabric(
         accelerator="cuda" if gpu else "cpu",
         devices=devices,
         strategy="ddp" if count > 1 else "auto",
-        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+        precision=FABRIC_PRECISION[precision],
     )
     fabric.launch()
     return fabric
