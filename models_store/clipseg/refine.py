@@ -8,6 +8,7 @@ vessels keep their outline.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -58,7 +59,8 @@ class FineUpsampler(nn.Module):
         Returns:
             Logits [B, 1, H, W] at the image's size (twice the finest map's).
         """
-        x = grid
+        # In the finer maps' order of memory, or every sum and convolution would turn one of them round.
+        x = grid.contiguous(memory_format=torch.channels_last)
         for level in reversed(range(len(fine))):
             x = F.interpolate(self.narrow[level](x), size=fine[level].shape[-2:], mode="bilinear")
             x = F.relu(x + self.laterals[level](fine[level], cond))
