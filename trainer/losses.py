@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def bce_dice(logits: Tensor, target: Tensor, positive_weight: float = 2.0) -> Tensor:
+def bce_dice(logits: Tensor, target: Tensor, positive_weight: float = 1.0) -> Tensor:
     """Binary cross-entropy plus soft Dice per image, averaged; for pretraining.
 
     The smoothing of one pixel makes Dice of an empty target push every false pixel down.

@@ -78,6 +78,11 @@ def absent_phrases(own: list[str], others: list[str]) -> list[str]:
     return [phrase for phrase in others if not content_words(phrase) & words]
 
 
+def shares(weights: list[float]) -> NDArray[np.float64]:
+    """Weights as shares of one."""
+    return np.array(weights) / sum(weights)
+
+
 class BatchSource:
     """Draws batches; step k gives the same batch whenever and wherever it is asked for.
 
@@ -89,8 +94,9 @@ class BatchSource:
     def __init__(self, recipe: Recipe, corpora: list[Corpus]):
         self.recipe = recipe
         self.corpora = corpora
-        weights = np.array([c.row.weight for c in corpora])
-        self._weights = weights / weights.sum()
+        rows = [c.row for c in corpora]
+        self._weights = shares([row.weight for row in rows])
+        self._polish_weights = shares([row.polish_weight or row.weight for row in rows])
         folders = [c.row.folder for c in corpora]
         self._lookalike = folders.index(recipe.lookalike_folder)
         self._absent = []
@@ -113,10 +119,11 @@ class BatchSource:
         rng = np.random.default_rng([self.recipe.seed, step, 1])
         lookalikes = self.recipe.lookalike_share if step >= schedule.lookalikes_from else 0.0
         curated = step >= schedule.curated_from
+        weights = self._polish_weights if step >= schedule.steps else self._weights
         drawn = [
-            self._ask_twice(rng, side, lookalikes, curated)
+            self._ask_twice(rng, side, weights, lookalikes, curated)
             if step >= schedule.pairs_from
-            else self._ask_once(rng, side)
+            else self._ask_once(rng, side, weights)
             for _ in range(rows)
         ]
         return Batch(
@@ -126,18 +133,25 @@ class BatchSource:
             [phrase for _, questions in drawn for phrase, _ in questions],
         )
 
-    def _ask_once(self, rng: np.random.Generator, side: int) -> Asked:
+    def _ask_once(self, rng: np.random.Generator, side: int, weights: NDArray[np.float64]) -> Asked:
         mix = self.recipe.mix
         kind = list(mix)[rng.choice(len(mix), p=np.array(list(mix.values())) / sum(mix.values()))]
         if kind == "scenes":
             image, mask, phrase = draw_scene(rng, side)
             return image, [(phrase, mask)]
-        which, index, image, mask = self._real(rng, side)
+        which, index, image, mask = self._real(rng, side, weights)
         if kind == "present":
             return image, [(str(rng.choice(self.corpora[which].phrases[index])), mask)]
         return image, [self._absent_question(rng, which, mask)]
 
-    def _ask_twice(self, rng: np.random.Generator, side: int, lookalikes: float, curated: bool) -> Asked:
+    def _ask_twice(
+        self,
+        rng: np.random.Generator,
+        side: int,
+        weights: NDArray[np.float64],
+        lookalikes: float,
+        curated: bool,
+    ) -> Asked:
         kind, scenes = rng.random(), self.recipe.mix["scenes"]
         if kind < scenes:
             image, questions = draw_scene_questions(rng, side, 2)
@@ -146,14 +160,14 @@ class BatchSource:
             which, index = self._lookalike, 0
             image, mask = draw_mole(rng, side)
         else:
-            which, index, image, mask = self._real(rng, side, curated)
+            which, index, image, mask = self._real(rng, side, weights, curated)
         own = (str(rng.choice(self.corpora[which].phrases[index])), mask)
         return image, [own, self._absent_question(rng, which, mask)]
 
     def _real(
-        self, rng: np.random.Generator, side: int, curated: bool = False
+        self, rng: np.random.Generator, side: int, weights: NDArray[np.float64], curated: bool = False
     ) -> tuple[int, int, NDArray[np.uint8], NDArray[np.float32]]:
-        which = int(rng.choice(len(self.corpora), p=self._weights))
+        which = int(rng.choice(len(self.corpora), p=weights))
         corpus = self.corpora[which]
         choices = corpus.kept if curated else range(len(corpus.images))
         index = choices[int(rng.integers(len(choices)))]

@@ -129,7 +129,10 @@ class PretrainRun:
         tokens = Tokens(encoded["input_ids"], encoded["attention_mask"]).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.model.logits(pixels, batch.rows.to(self.device), tokens)
-        return bce_dice(logits.float(), batch.target.to(self.device))
+        schedule = self.recipe.schedule
+        polishing = self.step >= schedule.steps
+        weight = schedule.polish_positive_weight if polishing else schedule.positive_weight
+        return bce_dice(logits.float(), batch.target.to(self.device), weight)
 
     def _update(self, batch: Batch) -> float:
         schedule = self.recipe.schedule

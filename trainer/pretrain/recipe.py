@@ -15,7 +15,7 @@ DEFAULT_RECIPE = RECIPES / "clipseg-tiny-med.toml"
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """One dataset of the recipe."""
+    """One dataset of the recipe; ``polish_weight`` None keeps the weight."""
 
     folder: str
     weight: float
@@ -23,6 +23,7 @@ class DatasetRow:
     zoom: tuple[float, float]
     phrases: tuple[str, ...]
     leave_out: frozenset[str] = frozenset()
+    polish_weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Schedule:
     polish_steps: int
     polish_rate: float
     polish_warmup: int
+    positive_weight: float
+    polish_positive_weight: float
     sizes: tuple[int, ...]
     decay_sizes: tuple[int, ...]
     decay_batch: int
@@ -116,6 +119,7 @@ def read_recipe(path: Path = DEFAULT_RECIPE) -> Recipe:
             zoom=(r["zoom"][0], r["zoom"][1]),
             phrases=tuple(r["phrases"]),
             leave_out=frozenset(r.get("leave_out", ())),
+            polish_weight=r.get("polish_weight"),
         )
         for r in raw["datasets"]
     )
