@@ -1,54 +1,21 @@
-"""The two halves of a measurement, each encoded once: images, and the phrases they are asked for."""
+"""Images of a measurement, each encoded once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from models_store.packs import PromptPack, encode_phrases
-from models_store.vlsm import FrozenVLSM, ImageFeatures, TextFeatures, Tokens
+from models_store.packs import PromptPack
+from models_store.vlsm import FrozenVLSM, ImageFeatures
 from trainer.data.examples import Examples, normalise, unit_scale
 from trainer.tuning.feature_cache import CacheBudget, FeatureCache, joined
 
-TEXT_BATCH = 64
 DEFAULT_BUDGET = CacheBudget(disk=0)
 
 FeatureSource = Callable[[Tensor], ImageFeatures]
 """From indices [B] of distinct images to their features."""
-
-
-class EncodedPhrases:
-    """Distinct phrases under one pack.
-
-    Args:
-        vlsm: The frozen model.
-        pack: The pack; one that shifts its prompts by the image encodes when asked.
-        phrases: The phrases; repeats are welcome.
-    """
-
-    def __init__(self, vlsm: FrozenVLSM, pack: PromptPack, phrases: Iterable[str]):
-        self._vlsm, self._pack = vlsm, pack
-        distinct = sorted(set(phrases))
-        self._row = {phrase: i for i, phrase in enumerate(distinct)}
-        self._tokens = vlsm.tokenize(distinct, pack.text_tokens)
-        self._table: TextFeatures | None = None
-        if not pack.needs_pooled:
-            rows = torch.arange(len(distinct), device=self._tokens.ids.device)
-            self._table = joined(
-                [encode_phrases(vlsm, pack, self._chosen(part)) for part in rows.split(TEXT_BATCH)]
-            )
-
-    def _chosen(self, rows: Tensor) -> Tokens:
-        return Tokens(self._tokens.ids[rows], self._tokens.mask[rows])
-
-    def features(self, phrases: Sequence[str], image: ImageFeatures) -> TextFeatures:
-        """Features of one phrase for each of the images."""
-        rows = torch.tensor([self._row[phrase] for phrase in phrases], device=self._tokens.ids.device)
-        if self._table is not None:
-            return self._table.select(rows)
-        return encode_phrases(self._vlsm, self._pack, self._chosen(rows), image)
 
 
 def image_source(

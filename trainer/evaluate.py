@@ -16,8 +16,9 @@ from models_store.preprocess import to_image_size
 from models_store.vlsm import FrozenVLSM, ImageFeatures
 from trainer.data.examples import Counted, Examples, load_examples
 from trainer.data.folder import read_split
-from trainer.encoded import EncodedPhrases, FeatureSource, image_source
+from trainer.encoded import FeatureSource, image_source
 from trainer.metrics import hausdorff95, overlap
+from trainer.phrases import Phrases
 from trainer.scores import Evaluation, ImageScore
 
 THRESHOLD = 0.5
@@ -76,10 +77,10 @@ def batched_logits(
     The arguments are those of :func:`batched_images`.
     """
     first = [phrases[0] for phrases in examples.phrases]
-    encoded = EncodedPhrases(vlsm, pack, first)
+    texts = Phrases.under(vlsm, pack, first)
     batches = batched_images(vlsm, pack, examples, device=device, batch_size=batch_size, images=images)
     for span, image in batches:
-        yield span, decode_pack(vlsm, pack, image, encoded.features(first[span.start : span.stop], image))
+        yield span, decode_pack(vlsm, pack, image, texts.features(pack, first[span.start : span.stop], image))
 
 
 @torch.inference_mode()

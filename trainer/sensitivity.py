@@ -12,9 +12,10 @@ import torch
 from models_store.packs import PromptPack, decode_pack
 from models_store.vlsm import FrozenVLSM
 from trainer.data.examples import Counted, Examples
-from trainer.encoded import EncodedPhrases, FeatureSource
+from trainer.encoded import FeatureSource
 from trainer.evaluate import BATCH, THRESHOLD, batched_images, check_threshold, mask_at_own_size, truth_of
 from trainer.metrics import overlap
+from trainer.phrases import Phrases
 from trainer.scores import bootstrap_interval
 
 ASKED = "as asked"
@@ -139,14 +140,16 @@ def prompt_sensitivity(
         progress: Told how many rows are done.
     """
     check_threshold(threshold)
-    encoded = EncodedPhrases(vlsm, pack, [text for row in ways for text in row.values()])
+    texts = Phrases.under(vlsm, pack, [text for row in ways for text in row.values()])
     dice: list[dict[str, float]] = [{} for _ in ways]
     batches = batched_images(vlsm, pack, examples, device=device, batch_size=batch_size, images=images)
     for span, image in batches:
         for name in dict.fromkeys(name for row in span for name in ways[row]):
             rows = [row for row in span if name in ways[row]]
             asked = image.select(torch.tensor([row - span.start for row in rows], device=device))
-            logits = decode_pack(vlsm, pack, asked, encoded.features([ways[r][name] for r in rows], asked))
+            logits = decode_pack(
+                vlsm, pack, asked, texts.features(pack, [ways[r][name] for r in rows], asked)
+            )
             for at, row in enumerate(rows):
                 mask = mask_at_own_size(logits[at : at + 1], examples.truths[row].shape, threshold)
                 dice[row][name] = overlap(mask, *truth_of(examples, row)).dice

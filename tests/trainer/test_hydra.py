@@ -26,13 +26,16 @@ def composed(*overrides):
 
 class TestExperiments:
     def test_there_is_one_for_every_combination(self):
-        assert sorted(
-            [
-                f"{s}_clipseg"
-                for s in ("coop", "cocoop", "vpt", "maple", "shared_separate", "shared_attention")
-            ]
-            + ["coop_cris", "cocoop_cris"]
-        ) == EXPERIMENTS
+        assert (
+            sorted(
+                [
+                    f"{s}_clipseg"
+                    for s in ("coop", "cocoop", "vpt", "maple", "shared_separate", "shared_attention")
+                ]
+                + ["coop_cris", "cocoop_cris"]
+            )
+            == EXPERIMENTS
+        )
 
     @pytest.mark.parametrize("experiment", EXPERIMENTS)
     def test_has_the_protocols_values(self, experiment):

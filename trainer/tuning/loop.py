@@ -23,13 +23,13 @@ from trainer.augment import Augmentation
 from trainer.data.examples import Examples
 from trainer.evaluate import mask_at_own_size
 from trainer.metrics import overlap
+from trainer.phrases import Phrases
 from trainer.tuning.batches import Batch, BatchSource
 from trainer.tuning.devices import fabric_on, sum_gradients, summed
 from trainer.tuning.feature_cache import CacheBudget, FeatureCache
 from trainer.tuning.features import ImageSource, SourceKey
 from trainer.tuning.loss import dice_ce
 from trainer.tuning.parameters import check_frozen, parameter_groups, seeded
-from trainer.tuning.phrases import TrainingPhrases
 from trainer.tuning.settings import TuneSettings
 from trainer.tuning.state import EpochRecord, Progress, SavedState, load_state, save_state
 from trainer.tuning.views import Views
@@ -137,7 +137,7 @@ class TuningRun:
         self._select_views = Views(select, vlsm.spec)
         self._select_images = self._image_source(self._select_views, pack, "select")
         phrases = [*train.all_phrases(), *select.all_phrases()]
-        self._phrases = TrainingPhrases(vlsm, phrases, pack, frozen=self._frozen)
+        self._phrases = Phrases.for_training(vlsm, pack, phrases, frozen=self._frozen)
         self._restore()
 
     @classmethod

@@ -5,8 +5,7 @@ import torch
 
 from models_store.packs import ZERO_SHOT, decode_pack, segment_logits
 from models_store.strategies import STRATEGIES, make_learner
-from trainer.encoded import EncodedPhrases
-from trainer.tuning.phrases import TrainingPhrases
+from trainer.phrases import Phrases
 
 PHRASES = ["cell", "a much longer phrase about cells", "cell", "liver"]
 
@@ -32,8 +31,8 @@ def test_logits_are_those_of_serving(tiny_hybrid, strategy):
     tokens = tiny_hybrid.tokenize(PHRASES, pack.text_tokens)
     expected = segment_logits(tiny_hybrid, pack, pixels, tokens)
     for text in (
-        EncodedPhrases(tiny_hybrid, pack, PHRASES).features(PHRASES, image),
-        TrainingPhrases(tiny_hybrid, PHRASES, pack).features(pack, PHRASES, image),
+        Phrases.under(tiny_hybrid, pack, PHRASES).features(pack, PHRASES, image),
+        Phrases.for_training(tiny_hybrid, pack, PHRASES).features(pack, PHRASES, image),
     ):
         assert torch.allclose(decode_pack(tiny_hybrid, pack, image, text), expected, atol=1e-4)
 
@@ -44,7 +43,7 @@ def test_each_distinct_phrase_is_encoded_once_per_step(tiny, monkeypatch, strate
     pixels = torch.randn(4, 3, tiny.spec.image_size, tiny.spec.image_size)
     image = tiny.encode_image(pixels, pack.visual, pooled=True)
     encoded = counted(tiny, monkeypatch)
-    phrases = TrainingPhrases(tiny, PHRASES, pack)
+    phrases = Phrases.for_training(tiny, pack, PHRASES)
     for step in (1, 2):
         phrases.features(pack, PHRASES, image)
         assert encoded == rows * step
@@ -54,7 +53,7 @@ def test_phrases_without_prompts_are_encoded_once_for_good(tiny, monkeypatch):
     pack = make_learner("vpt", tiny, depth=2, n=2).pack()
     image = tiny.encode_image(torch.randn(4, 3, 64, 64), pack.visual)
     encoded = counted(tiny, monkeypatch)
-    phrases = TrainingPhrases(tiny, PHRASES, pack)
+    phrases = Phrases.for_training(tiny, pack, PHRASES)
     for _ in range(3):
         phrases.features(pack, PHRASES, image)
     assert sum(encoded) == 3
@@ -62,7 +61,7 @@ def test_phrases_without_prompts_are_encoded_once_for_good(tiny, monkeypatch):
 
 def test_gradients_reach_text_prompts_through_every_row(tiny):
     learner = make_learner("coop", tiny, depth=2, n=2)
-    phrases = TrainingPhrases(tiny, PHRASES, learner.pack())
+    phrases = Phrases.for_training(tiny, learner.pack(), PHRASES)
     image = tiny.encode_image(torch.randn(2, 3, 64, 64))
 
     def gradient(asked):
