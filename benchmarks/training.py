@@ -35,9 +35,10 @@ from models_store.strategies import make_learner
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM, Tokens
 from trainer.tuning.data import TuningData, load_tuning_data
+from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import TuningRun
 from trainer.tuning.loss import dice_ce
-from trainer.tuning.settings import TuneSettings, build_learner
+from trainer.tuning.settings import TuneSettings
 from trainer.tuning.views import Views
 
 PREPROCESSING = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}

@@ -10,7 +10,7 @@ from torch import Tensor
 from models_store.packs import PromptPack
 from models_store.vlsm import FrozenVLSM, ImageFeatures
 from trainer.data.examples import Examples, normalise, unit_scale
-from trainer.tuning.feature_cache import CacheBudget, FeatureCache, joined
+from trainer.feature_cache import CacheBudget, FeatureCache, joined
 
 DEFAULT_BUDGET = CacheBudget(disk=0)
 

@@ -15,10 +15,10 @@ from models_store.bases import load_base
 from models_store.errors import BadInputError, UnknownNameError
 from models_store.heads import HeadMode
 from models_store.vlsm import FrozenVLSM
+from trainer.feature_cache import GIGABYTE, CacheBudget
 from trainer.search.study import SearchResult, search
 from trainer.tune import TuneResult, Watch, tune
 from trainer.tuning.devices import open_fabric
-from trainer.tuning.feature_cache import GIGABYTE, CacheBudget
 from trainer.tuning.logs import RunLogger, open_logger
 from trainer.tuning.settings import TuneSettings
 

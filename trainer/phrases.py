@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models_store.packs import PromptPack, encode_phrases
 from models_store.vlsm import FrozenVLSM, ImageFeatures, TextFeatures
-from trainer.tuning.feature_cache import joined
+from trainer.feature_cache import joined
 
 
 class Phrases:

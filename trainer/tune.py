@@ -17,17 +17,18 @@ from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 from trainer.data.examples import Counted
 from trainer.evaluate import evaluate_examples
+from trainer.feature_cache import CacheBudget
 from trainer.reports.cases import worst_cases
 from trainer.reports.write import HTML, report_files
 from trainer.tuning.data import TuningData, load_tuning_data, selection_note
 from trainer.tuning.devices import agreed, fabric_on, shared_folder
-from trainer.tuning.feature_cache import CacheBudget
 from trainer.tuning.figures import case_sheet, dice_plot, loss_plot
+from trainer.tuning.learners import build_learner
 from trainer.tuning.logs import HISTORY, RunLogger, history_csv
 from trainer.tuning.loop import Tick, TuningRun
 from trainer.tuning.publish import Published, publish
 from trainer.tuning.report import model_card, tuning_report
-from trainer.tuning.settings import TuneSettings, build_learner
+from trainer.tuning.settings import TuneSettings
 from trainer.tuning.state import Progress, remove_run
 from trainer.tuning.strategies import COMMON_OPTIONS
 

@@ -12,7 +12,8 @@ from typing import Any
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from models_store.clipseg.refine import FineUpsampler
-from models_store.clipseg.stem import FINE_CHANNELS, HybridStem
+from models_store.clipseg.stem import HybridStem
+from models_store.convolutions.efficientnet import FINE_CHANNELS
 
 HYBRID_KEY = "tunevlseg_hybrid"
 

@@ -12,18 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class PhraseLateral(nn.Module):
-    """One finer map, projected and modulated by the conditional embedding."""
-
-    def __init__(self, inputs: int, outputs: int, cond: int):
-        super().__init__()
-        self.project = nn.Conv2d(inputs, outputs, 1)
-        self.film = nn.Linear(cond, 2 * outputs)
-
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        scale, shift = self.film(cond)[..., None, None].chunk(2, dim=1)
-        return self.project(x) * (1 + scale) + shift
+from models_store.convolutions.lateral import PhraseLateral
 
 
 class FineUpsampler(nn.Module):

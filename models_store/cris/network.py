@@ -10,10 +10,11 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.transformer import QuickGELU, Transformer
 from torch import Tensor, nn
 
+from models_store.convolutions.efficientnet import FINE_CHANNELS
 from models_store.cris.decoder import Decoder
 from models_store.cris.neck import Neck
 from models_store.cris.projector import Projector
-from models_store.cris.trunks import LITE_FINE, LITE_MAPS, LiteTrunk, SpatialAttentionPool, resnet_maps
+from models_store.cris.trunks import LITE_MAPS, LiteTrunk, SpatialAttentionPool, resnet_maps
 
 STRIDE = 16  # Of the neck's map.
 MODEL_TYPE = "cris"
@@ -155,6 +156,6 @@ def build_cris(config: CRISConfig) -> CRIS:
             hidden=config.decoder_hidden,
         ),
         proj=Projector(
-            word_dim=config.word_dim, channels=width // 2, fine_channels=LITE_FINE if lite else ()
+            word_dim=config.word_dim, channels=width // 2, fine_channels=FINE_CHANNELS if lite else ()
         ),
     ).eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models_store.clipseg.refine import PhraseLateral
+from models_store.convolutions.lateral import PhraseLateral
 from models_store.cris.layers import conv_layer, up2
 
 KERNEL = 3

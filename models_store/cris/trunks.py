@@ -7,12 +7,10 @@ from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models_store.clipseg.stem import FIRST_CHANNELS, STAGES, InvertedResidual, SameConv
+from models_store.convolutions.efficientnet import FIRST_CHANNELS, LAST_STAGES, STAGES, SameConv, lite_stages
 
-# EfficientNet-lite0's stages behind the ones of CLIPSeg's stem: strides 32 and 32.
-LAST_STAGES = ((6, 5, 2, 192, 4), (6, 3, 1, 320, 1))
+# Channels of C3, C4 and C5.
 LITE_MAPS = (40, 112, 320)
-LITE_FINE = (16, 24, 40)
 PRETRAINED_GRID = 7
 
 
@@ -64,14 +62,7 @@ class LiteTrunk(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = SameConv(3, FIRST_CHANNELS, 3, 2)
-        self.stages = nn.ModuleList()
-        channels = FIRST_CHANNELS
-        for expansion, kernel, stride, outputs, repeats in (*STAGES, *LAST_STAGES):
-            blocks = []
-            for i in range(repeats):
-                blocks.append(InvertedResidual(channels, outputs, kernel, stride if i == 0 else 1, expansion))
-                channels = outputs
-            self.stages.append(nn.Sequential(*blocks))
+        self.stages = lite_stages((*STAGES, *LAST_STAGES))
 
     def forward(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Encode [B, 3, H, W], H and W multiples of 32.

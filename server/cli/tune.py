@@ -145,8 +145,8 @@ def tune(
     from server.cli.common import open_base
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
+    from trainer.feature_cache import GIGABYTE, CacheBudget
     from trainer.tune import tune as run
-    from trainer.tuning.feature_cache import GIGABYTE, CacheBudget
     from trainer.tuning.settings import TuneSettings
 
     settings = TuneSettings(

@@ -8,8 +8,8 @@ from models_store.packs import ZERO_SHOT
 from models_store.strategies import make_learner
 from trainer.encoded import RememberedImages
 from trainer.evaluate import evaluate_examples, evaluation_examples
+from trainer.feature_cache import CacheBudget
 from trainer.sensitivity import ASKED, generic_ways, prompt_sensitivity, sensitivity_report, ways_to_ask
-from trainer.tuning.feature_cache import CacheBudget
 
 CPU = torch.device("cpu")
 PROMPTS = {"p0": "", "p1": ["bright half", "light part"], "p2": "bright half", "p3": " ", "p4": "x"}

@@ -8,8 +8,8 @@ from toy_data import edit_split, write_toy
 from models_store.errors import BadInputError
 from models_store.registry import Registry
 from trainer.evaluate import evaluate
+from trainer.feature_cache import NO_CACHE
 from trainer.tune import Watch, tune
-from trainer.tuning.feature_cache import NO_CACHE
 from trainer.tuning.settings import TuneSettings
 
 SETTINGS = {"epochs": 2, "batch_size": 4, "depth": 2, "n": 4, "min_steps": 6, "lr": 1e-2}

@@ -4,7 +4,7 @@ from toy_data import write_toy
 from tuning_parts import toy_run
 
 from models_store.vlsm import ImageFeatures
-from trainer.tuning.feature_cache import NO_CACHE, CacheBudget, FeatureCache, joined, tensors_of
+from trainer.feature_cache import NO_CACHE, CacheBudget, FeatureCache, joined, tensors_of
 
 ON_DISK = CacheBudget(memory=0, disk=1 << 28)
 LITTLE = CacheBudget(memory=350_000, disk=350_000)

@@ -7,7 +7,8 @@ from toy_data import edit_split, write_toy
 from models_store.errors import BadInputError, StudioError
 from models_store.heads import HeadMode
 from trainer.tuning.data import holdout_size, load_tuning_data, split_holdout
-from trainer.tuning.settings import TuneSettings, build_learner
+from trainer.tuning.learners import build_learner
+from trainer.tuning.settings import TuneSettings
 
 
 class TestTuneSettings:

@@ -16,8 +16,9 @@ from trainer.baselines import TUNED_BASELINES, TunedBase
 from trainer.benchmark.configurations import Configuration
 from trainer.benchmark.plan import Protocol
 from trainer.tuning.data import TuningData
+from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import Tick, TuningRun
-from trainer.tuning.settings import TuneSettings, build_learner
+from trainer.tuning.settings import TuneSettings
 
 # Saved states of a baseline hold the whole base model: at the end of epochs is often enough.
 SAVE_SELDOM = 10**9

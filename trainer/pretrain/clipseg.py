@@ -10,8 +10,9 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokeniz
 
 from models_store.clipseg.decoder import decode
 from models_store.clipseg.network import HYBRID_KEY, build_network
-from models_store.clipseg.stem import HybridStem, InvertedResidual
+from models_store.clipseg.stem import HybridStem
 from models_store.clipseg.towers import encode_image, encode_text
+from models_store.convolutions.efficientnet import InvertedResidual
 from models_store.vlsm import Tokens
 from trainer.pretrain.imagenet import fold_blocks, imagenet_weights
 from trainer.pretrain.recipe import Recipe

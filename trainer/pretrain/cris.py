@@ -10,8 +10,8 @@ from transformers import CLIPTokenizer
 
 from models_store.bases import load_base
 from models_store.clipseg.model import FrozenCLIPSeg
-from models_store.clipseg.refine import PhraseLateral
-from models_store.clipseg.stem import InvertedResidual
+from models_store.convolutions.efficientnet import InvertedResidual
+from models_store.convolutions.lateral import PhraseLateral
 from models_store.cris.network import CRIS, CRISConfig, build_cris
 from models_store.cris.towers import decode, encode_image, encode_text
 from models_store.errors import MismatchError

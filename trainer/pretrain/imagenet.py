@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models_store.clipseg.stem import InvertedResidual, SameConv
+from models_store.convolutions.efficientnet import InvertedResidual, SameConv
 from models_store.errors import UnknownNameError
 
 BATCH_NORM_EPS = 1e-3  # EfficientNet's

@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from models_store.errors import BadInputError, MismatchError, StudioError
 from models_store.vlsm import FrozenVLSM
+from trainer.feature_cache import CacheBudget
 from trainer.search.spaces import distribution, space_of, with_values
 from trainer.tuning.data import TuningData, load_tuning_data
-from trainer.tuning.feature_cache import CacheBudget
+from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import TuningRun
 from trainer.tuning.settings import TuneSettings
-from trainer.tuning.strategies import build_learner
 
 JOURNAL = "study.log"
 WORKER, REASON, DICE = "worker", "reason", "selection_dice"

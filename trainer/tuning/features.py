@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models_store.packs import PromptPack
 from models_store.vlsm import FrozenVLSM, ImageFeatures
-from trainer.tuning.feature_cache import FeatureCache, joined
+from trainer.feature_cache import FeatureCache, joined
 from trainer.tuning.views import ViewKey, Views
 
 SourceKey = tuple[str, ViewKey]

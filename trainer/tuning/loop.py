@@ -22,11 +22,11 @@ from models_store.vlsm import FrozenVLSM
 from trainer.augment import Augmentation
 from trainer.data.examples import Examples
 from trainer.evaluate import mask_at_own_size
+from trainer.feature_cache import CacheBudget, FeatureCache
 from trainer.metrics import overlap
 from trainer.phrases import Phrases
 from trainer.tuning.batches import Batch, BatchSource
 from trainer.tuning.devices import fabric_on, sum_gradients, summed
-from trainer.tuning.feature_cache import CacheBudget, FeatureCache
 from trainer.tuning.features import ImageSource, SourceKey
 from trainer.tuning.loss import dice_ce
 from trainer.tuning.parameters import check_frozen, parameter_groups, seeded

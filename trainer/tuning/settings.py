@@ -12,14 +12,11 @@ from models_store.errors import BadInputError
 from models_store.heads import HeadMode
 from models_store.strategies import STRATEGIES
 from trainer.tuning.strategies import (
-    build_learner,
     check_options,
     check_strategy,
     own_options,
     strategy_defaults,
 )
-
-__all__ = ["Precision", "SelectOn", "TuneSettings", "build_learner"]
 
 SelectOn = Literal["holdout", "val"]
 Precision = Literal["32", "bf16", "16-mixed"]

@@ -1,20 +1,15 @@
-"""What each strategy starts from, which options it takes, and its learner built from settings."""
+"""What each strategy starts from, and which options it takes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models_store.errors import BadInputError, UnknownNameError
 from models_store.heads import HeadMode
-from models_store.strategies import STRATEGIES, make_learner
-from models_store.strategies.learner import PromptLearner
-from models_store.vlsm import FrozenVLSM
-
-if TYPE_CHECKING:
-    from trainer.tuning.settings import TuneSettings
+from models_store.strategies import STRATEGIES
 
 COMMON_OPTIONS = ("depth", "n", "head", "seed")
 
@@ -80,35 +75,3 @@ def check_options(strategy: str, options: Mapping[str, Any]) -> None:
         )
         what = f"{strategy} takes {', '.join(taken)}" if taken else f"{strategy} has no options of its own"
         raise BadInputError(whose + what)
-
-
-def learner_options(settings: TuneSettings, vlsm: FrozenVLSM) -> dict[str, Any]:
-    """The arguments of a learner's constructor.
-
-    A default depth is cut to the layers the model has; one that was asked for is not.
-    """
-    defaults = strategy_defaults(settings.strategy)
-    options: dict[str, Any] = {
-        "depth": min(defaults.depth, vlsm.spec.max_depth) if settings.depth is None else settings.depth,
-        "n": defaults.n if settings.n is None else settings.n,
-        "head": defaults.head if settings.head is None else settings.head,
-        "seed": settings.seed,
-    }
-    if settings.initial_phrase is not None:
-        options["initial_phrase"] = settings.initial_phrase
-    accepted = accepted_options(settings.strategy)
-    return {name: value for name, value in options.items() if name in accepted} | dict(settings.options)
-
-
-def build_learner(settings: TuneSettings, vlsm: FrozenVLSM) -> tuple[PromptLearner, dict[str, Any]]:
-    """The learner of the settings, and the arguments that build it again."""
-    options = learner_options(settings, vlsm)
-    try:
-        learner = make_learner(settings.strategy, vlsm, **options)
-    except TypeError as error:
-        raise BadInputError(f"an option of {settings.strategy} is of the wrong kind: {error}") from error
-    text, visual = learner.prompts()
-    prompts = text if text is not None else visual
-    if prompts is not None:
-        options["n"] = prompts.shape[-2]
-    return learner, options

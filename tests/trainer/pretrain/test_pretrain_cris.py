@@ -47,7 +47,14 @@ def network() -> CRIS:
 def recipe() -> Recipe:
     full = read_recipe(find_recipe("cris-tiny-med"))
     schedule = dataclasses.replace(
-        full.schedule, batch=4, decay_batch=2, steps=4, warmup=1, sizes=(64,), decay_sizes=(64,)
+        full.schedule,
+        batch=4,
+        decay_batch=2,
+        steps=4,
+        polish_steps=0,
+        warmup=1,
+        sizes=(64,),
+        decay_sizes=(64,),
     )
     return dataclasses.replace(
         full, name="tiny-cris", network=full.network | {"image_size": 64}, schedule=schedule

@@ -1,0 +1,1 @@
+"""Convolutional parts that several families stand on."""
