@@ -34,6 +34,7 @@ from models_store.packs import decode_pack, encode_phrases
 from models_store.strategies import make_learner
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM, Tokens
+from trainer.allocation import keep_freed_memory
 from trainer.tuning.data import TuningData, load_tuning_data
 from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import TuningRun
@@ -215,6 +216,7 @@ def main() -> None:
     parser.add_argument("--no-peaks", action="store_true")
     parser.add_argument("--part", choices=("published", "embedded", "both"), default="both")
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     if arguments.part != "embedded":

@@ -15,6 +15,7 @@ from models_store.bases import load_base
 from models_store.errors import BadInputError, UnknownNameError
 from models_store.heads import HeadMode
 from models_store.vlsm import FrozenVLSM
+from trainer.allocation import keep_freed_memory
 from trainer.feature_cache import GIGABYTE, CacheBudget
 from trainer.search.study import SearchResult, search
 from trainer.tune import TuneResult, Watch, tune
@@ -128,6 +129,7 @@ def run_config(config: Config, output: Path, watch: Watch | None = None) -> Outc
         StudioError: Something in it cannot be used.
     """
     settings, folder, trainer = settings_of(config), dataset_folder(config), config["trainer"]
+    keep_freed_memory()
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     searching = config.get("search") is not None

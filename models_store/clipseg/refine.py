@@ -52,6 +52,7 @@ class FineUpsampler(nn.Module):
         x = grid.contiguous(memory_format=torch.channels_last)
         for level in reversed(range(len(fine))):
             x = F.interpolate(self.narrow[level](x), size=fine[level].shape[-2:], mode="bilinear")
-            x = F.relu(x + self.laterals[level](fine[level], cond))
-            x = x + F.relu(self.smooth[level](x))
+            # In place where a tensor is of no further use: these maps are most of a step's memory.
+            x = x.add_(self.laterals[level](fine[level], cond)).relu_()
+            x = x + self.smooth[level](x).relu_()
         return F.interpolate(self.logit(x), scale_factor=2.0, mode="bilinear")

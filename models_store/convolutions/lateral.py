@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -15,4 +16,4 @@ class PhraseLateral(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         scale, shift = self.film(cond)[..., None, None].chunk(2, dim=1)
-        return self.project(x) * (1 + scale) + shift
+        return torch.addcmul(shift, self.project(x), 1 + scale)

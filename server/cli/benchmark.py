@@ -75,6 +75,7 @@ def benchmark(
     from server.cli.benchmark_progress import BenchmarkProgress
     from server.cli.common import pick_device
     from server.settings import read_settings
+    from trainer.allocation import keep_freed_memory
     from trainer.benchmark.plan import Protocol, parse_baselines, parse_combinations, plan_cells, split_names
     from trainer.benchmark.run import Benchmark
     from trainer.benchmark.store import CellStore
@@ -93,6 +94,7 @@ def benchmark(
     )
     protocol.check()
     chosen_baselines = parse_baselines(baselines)
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     place = pick_device(read_settings(device=device).device)

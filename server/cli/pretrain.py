@@ -35,6 +35,7 @@ def pretrain(
     import torch
     from rich.console import Console
 
+    from trainer.allocation import keep_freed_memory
     from trainer.pretrain.recipe import find_recipe, read_recipe
     from trainer.pretrain.report import judge_and_describe
     from trainer.pretrain.session import run_pretraining
@@ -45,6 +46,7 @@ def pretrain(
         plan = dataclasses.replace(
             plan, schedule=dataclasses.replace(plan.schedule, steps=steps, polish_steps=0)
         )
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":

@@ -40,6 +40,7 @@ def search(
 
     from server.cli.common import open_base
     from server.settings import read_settings
+    from trainer.allocation import keep_freed_memory
     from trainer.search.study import SearchResult
     from trainer.search.study import search as run
     from trainer.tuning.devices import fabric_on
@@ -58,6 +59,7 @@ def search(
     )
     settings.check()
     deployment = read_settings(base=base, device=device, data_dir=data_dir)
+    keep_freed_memory()
     vlsm, place = open_base(deployment, threads)
     console = Console(stderr=True)
 

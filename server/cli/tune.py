@@ -145,6 +145,7 @@ def tune(
     from server.cli.common import open_base
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
+    from trainer.allocation import keep_freed_memory
     from trainer.feature_cache import GIGABYTE, CacheBudget
     from trainer.tune import tune as run
     from trainer.tuning.settings import TuneSettings
@@ -190,6 +191,7 @@ def tune(
     )
     settings.check()
     deployment = read_settings(base=base, device=device, data_dir=data_dir)
+    keep_freed_memory()
     vlsm, place = open_base(deployment, threads)
     with TuneProgress(Console(stderr=True), settings.epochs) as progress:
         result = run(
