@@ -15,7 +15,7 @@ if sys.argv[1] == "keep":
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step():
-    return [torch.ones(7, 1024, 1024) for _ in range(8)]
+    return [torch.ones(10, 1024, 1024) for _ in range(4)]
 torch.set_num_threads(1)
 for _ in range(3):
     step()
