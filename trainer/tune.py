@@ -16,6 +16,7 @@ from models_store.registry import Registry, check_dataset_name
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 from trainer.data.examples import Counted
+from trainer.encoded import RememberedImages, usable
 from trainer.evaluate import evaluate_examples
 from trainer.feature_cache import CacheBudget
 from trainer.reports.cases import worst_cases
@@ -173,6 +174,7 @@ def _measure(
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """``eval.json`` and the pictures."""
     pack = learner.fold()
+    images = RememberedImages(vlsm, data.report, device)
     zero_shot, tuned = (
         evaluate_examples(
             vlsm,
@@ -181,6 +183,7 @@ def _measure(
             device=device,
             threshold=settings.threshold,
             batch_size=settings.batch_size,
+            images=usable(images, each),
             progress=watch.measuring,
         )
         for each in (ZERO_SHOT, pack)
