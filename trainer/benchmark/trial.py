@@ -11,13 +11,13 @@ import torch
 
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
-from trainer.augment import Augmentation
 from trainer.baselines import TUNED_BASELINES, TunedBase
 from trainer.benchmark.configurations import Configuration
 from trainer.benchmark.plan import Protocol
 from trainer.tuning.data import TuningData
+from trainer.tuning.devices import fabric_on
 from trainer.tuning.learners import build_learner
-from trainer.tuning.loop import Tick, TuningRun
+from trainer.tuning.loop import SAVE_EVERY, Tick, TuningRun
 from trainer.tuning.settings import TuneSettings
 
 # Saved states of a baseline hold the whole base model: at the end of epochs is often enough.
@@ -86,27 +86,15 @@ def run_trial(
     settings = method_settings(method, configuration, protocol, vlsm)
     learner, tuned_on = method_learner(method, settings, vlsm)
     folder.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"save_every": SAVE_SELDOM} if learner.tunes_base else {}
-    run = TuningRun(
+    run = TuningRun.of(
+        settings,
         vlsm=tuned_on,
         learner=learner,
         train=data.train,
         select=data.select,
         folder=folder,
-        device=device,
-        rate=settings.rate,
-        weight_decay=settings.weight_decay,
-        clip=settings.clip,
-        epochs=settings.epochs,
-        min_epochs=settings.min_epochs,
-        min_steps=settings.min_steps,
-        patience=settings.patience,
-        batch_size=settings.batch_size,
-        threshold=settings.threshold,
-        seed=settings.seed,
-        augmentation=Augmentation() if settings.augment else None,
-        views=settings.views,
-        **options,
+        fabric=fabric_on(device),
+        save_every=SAVE_SELDOM if learner.tunes_base else SAVE_EVERY,
     )
     run.run(watch)
     progress = run.progress

@@ -152,6 +152,7 @@ class TuningRun:
         folder: Path,
         cache: CacheBudget | None = None,
         fabric: Fabric | None = None,
+        save_every: int = SAVE_EVERY,
     ) -> TuningRun:
         """A run by settings."""
         return cls(
@@ -177,6 +178,7 @@ class TuningRun:
             cache=cache,
             cache_dtype=CACHE_DTYPES[settings.cache_dtype],
             fabric=fabric,
+            save_every=save_every,
         )
 
     def _image_source(self, views: Views, pack: PromptPack, name: str) -> ImageSource:
