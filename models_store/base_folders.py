@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -15,6 +14,7 @@ from transformers import CLIPTokenizer
 
 from models_store.digests import file_digest
 from models_store.errors import DamagedError, MismatchError
+from models_store.json_files import read_object
 from models_store.vlsm import FrozenVLSM
 
 # Older hub repositories carry only the pickled form, which is read with weights_only.
@@ -22,6 +22,8 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 # Each names a module with read_config, read_spec, build, vocabulary and freeze.
 FAMILIES = {"clipseg": "models_store.clipseg.folder", "cris": "models_store.cris.folder"}
+
+OWNER = "base model folder"
 
 T = TypeVar("T")
 
@@ -32,18 +34,6 @@ def _parse(path: Path, parse: Callable[[], T]) -> T:
         return parse()
     except Exception as error:
         raise DamagedError(f"{path} cannot be used: {type(error).__name__}: {str(error)[:500]}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DamagedError(f"base model folder {path.parent} lacks {path.name}") from error
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DamagedError(f"{path} must hold a JSON object")
-    return content
 
 
 def load_folder(folder: Path, name: str, digest: str | None, device: str) -> FrozenVLSM:
@@ -59,13 +49,13 @@ def load_folder(folder: Path, name: str, digest: str | None, device: str) -> Fro
         DamagedError: A file is missing or does not parse, or weights do not fit the configuration.
         MismatchError: The weights are not the ones asked for; both digests are named.
     """
-    raw = _read_json(folder / "config.json")
+    raw = read_object(folder / "config.json", owner=OWNER)
     family = raw.get("model_type")
     if family not in FAMILIES:
         raise DamagedError(
             f"{folder / 'config.json'} says model_type {family!r}, not one of {', '.join(sorted(FAMILIES))}"
         )
-    preprocessing = _read_json(folder / "preprocessor_config.json")
+    preprocessing = read_object(folder / "preprocessor_config.json", owner=OWNER)
     weights = next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
     if weights is None:
         raise DamagedError(f"base model folder {folder} lacks {WEIGHTS[0]}")

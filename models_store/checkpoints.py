@@ -27,6 +27,7 @@ from models_store.digests import file_digest
 from models_store.errors import DamagedError, MismatchError
 from models_store.files import sync_folder, write_file
 from models_store.heads import HeadMode
+from models_store.json_files import read_object
 from models_store.packs import PromptPack
 from models_store.shift import ShiftForm
 from models_store.strategies.learner import PromptLearner
@@ -157,7 +158,7 @@ def write_checkpoint(folder: Path, new: NewCheckpoint) -> None:
 
 def read_config(folder: Path) -> CheckpointConfig:
     """Read only ``adapter_config.json``; cheap, for lists."""
-    raw = _read_object(folder / CONFIG)
+    raw = read_object(folder / CONFIG, owner="checkpoint")
     # Before anything else is judged: a later format may mean other fields.
     if raw.get("format") != FORMAT:
         raise DamagedError(f"checkpoint {folder} has format {raw.get('format')}; this version reads {FORMAT}")
@@ -169,7 +170,7 @@ def read_config(folder: Path) -> CheckpointConfig:
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
     """Read only ``eval.json``."""
-    return _read_object(folder / EVALUATION)
+    return read_object(folder / EVALUATION, owner="checkpoint")
 
 
 def read_sums(folder: Path) -> dict[str, str]:
@@ -231,18 +232,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if pack.digest != config.pack_digest:
         raise DamagedError(f"{folder}: the pack has digest {pack.digest}, not {config.pack_digest}")
     return Checkpoint(folder, config, pack, under(LEARNER), read_evaluation(folder))
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DamagedError(f"checkpoint {path.parent} lacks {path.name}") from error
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise DamagedError(f"{path} must hold a JSON object")
-    return content
 
 
 def is_plain(name: str) -> bool:
