@@ -1,8 +1,9 @@
 """Build a CLIPSeg network from its configuration; the only place that knows how parts fit.
 
-A plain configuration gives transformers' own modules, unchanged. One that carries
-``tunevlseg_hybrid`` swaps two of them: the patch embedding for a convolutional stem and
-the transposed convolution for the upsampler that reads the stem's finer maps.
+A plain configuration gives transformers' own modules, but for an activation that moves less
+memory. One that carries ``tunevlseg_hybrid`` swaps two more: the patch embedding for a
+convolutional stem and the transposed convolution for the upsampler that reads the stem's
+finer maps.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+from transformers.activations import QuickGELUActivation
 
+from models_store.activations import QuickGELU
 from models_store.clipseg.refine import FineUpsampler
 from models_store.clipseg.stem import HybridStem
 from models_store.convolutions.efficientnet import FINE_CHANNELS
@@ -26,6 +29,9 @@ def build_network(config: CLIPSegConfig) -> CLIPSegForImageSegmentation:
             hybrid stem, with the upsampler's working channels fine to coarse.
     """
     network = CLIPSegForImageSegmentation(config)
+    for module in network.modules():
+        if isinstance(getattr(module, "activation_fn", None), QuickGELUActivation):
+            module.activation_fn = QuickGELU()
     hybrid: dict[str, Any] | None = getattr(config, HYBRID_KEY, None)
     if hybrid is not None:
         embeddings = network.clip.vision_model.embeddings

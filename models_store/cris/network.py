@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from open_clip.transformer import QuickGELU, Transformer
+from open_clip.transformer import Transformer
 from torch import Tensor, nn
 
+from models_store.activations import QuickGELU
 from models_store.convolutions.efficientnet import FINE_CHANNELS
 from models_store.cris.decoder import Decoder
 from models_store.cris.neck import Neck

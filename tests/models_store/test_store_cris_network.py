@@ -140,10 +140,12 @@ def test_rows_do_not_depend_on_each_other() -> None:
     together = base.decode(
         base.encode_image(pixels), base.encode_text(base.tokenize(PHRASES, 2), prompts)
     ).logits
+    # Kernels for one row and for three may add in another order, so errors scale with the logits.
+    allowed = 1e-5 * float(together.abs().max())
     for row, phrase in enumerate(PHRASES):
         text = base.encode_text(base.tokenize([phrase], 2), prompts)
         alone = base.decode(base.encode_image(pixels[row : row + 1]), text).logits
-        assert torch.allclose(together[row], alone[0], rtol=0, atol=1e-5)
+        assert torch.allclose(together[row], alone[0], rtol=0, atol=allowed)
 
 
 def test_prompts_are_words_to_the_decoder_and_padding_is_not() -> None:
