@@ -17,6 +17,7 @@ from trainer.tuning.state import EpochRecord
 
 HISTORY = "history.csv"
 KINDS = ("csv", "tensorboard", "wandb", "mlflow")
+MLFLOW_FILE = "mlflow.db"
 
 
 class RunLogger(Protocol):
@@ -81,13 +82,13 @@ class WandbLog:
 
 
 class MLflowLog:
-    """A run of MLflow, by default in files of the folder."""
+    """A run of MLflow, by default in a database file in the folder."""
 
     def __init__(
         self, folder: Path, *, project: str, name: str, settings: Mapping[str, Any], uri: str | None = None
     ):
         self._mlflow = _needed("mlflow", "mlflow")
-        self._mlflow.set_tracking_uri(uri or (folder / "mlruns").resolve().as_uri())
+        self._mlflow.set_tracking_uri(uri or f"sqlite:///{(folder / MLFLOW_FILE).resolve()}")
         self._mlflow.set_experiment(project)
         self._mlflow.start_run(run_name=name)
         self._mlflow.log_params(dict(settings))
