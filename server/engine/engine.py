@@ -17,7 +17,7 @@ from models_store.registry import CHAMPION, Reference, Registry
 from models_store.vlsm import FrozenVLSM
 from server.errors import NoChampionError, UnknownDatasetError
 from server.inputs import dataset_of
-from server.pack_cache import PackCache, ServedCheckpoint
+from server.engine.checkpoints import PackCache, ServedCheckpoint
 
 DEFAULT_THRESHOLD = 0.5
 KEPT_PACKS = 64
