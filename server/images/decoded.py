@@ -32,19 +32,28 @@ DECODER_ERRORS = (
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """One upright image.
+    """One upright image, or one frame of a file that holds several.
 
     Attributes:
         pixels: [H, W, 3] uint8, RGB.
         format: ``PNG``, ``JPEG``, ``TIFF``, ``BMP``, ``WEBP`` or ``DICOM``.
         digest: SHA-256 of the file's bytes, hexadecimal.
         spacing: Millimetres between rows and between columns, where the file says.
+        frame: Which frame of the file, from 0.
+        frames: How many the file holds.
     """
 
     pixels: NDArray[np.uint8]
     format: str
     digest: str
     spacing: tuple[float, float] | None
+    frame: int = 0
+    frames: int = 1
+
+    @property
+    def key(self) -> str:
+        """Tells these pixels apart from those of every other file and frame."""
+        return self.digest if self.frames == 1 else f"{self.digest}:{self.frame}"
 
     @property
     def height(self) -> int:
@@ -58,6 +67,19 @@ class DecodedImage:
 def first_line(error: Exception) -> str:
     """What a decoder said, short enough for a sentence."""
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+
+
+def check_frames(count: int, pixels: int, *, max_frames: int, max_total_pixels: int) -> None:
+    """Raise ImageTooLargeError if a file has too many frames, or too many pixels in all of them."""
+    if count > max_frames:
+        raise ImageTooLargeError(
+            f"the file holds {count:,} frames or more; at most {max_frames:,} are accepted"
+        )
+    if pixels > max_total_pixels:
+        raise ImageTooLargeError(
+            f"{count:,} frames of the file have {pixels:,} pixels; "
+            f"at most {max_total_pixels:,} in all frames together are accepted"
+        )
 
 
 def check_size(rows: int, columns: int, max_pixels: int) -> None:
