@@ -11,6 +11,7 @@ from tiny_models import byte_tokenizer
 
 from models_store.cris.network import CRISConfig, build_cris
 
+# With CLIP's kind of trunk, on 64-pixel images.
 TINY = CRISConfig(
     image_size=64,
     resnet_layers=(1, 1, 1, 1),
@@ -19,11 +20,11 @@ TINY = CRISConfig(
     text_width=32,
     text_layers=4,
     text_heads=4,
-    word_dim=48,
-    neck=(16, 32, 40),
+    word_dim=64,
+    neck=(16, 32, 64),
     decoder_layers=1,
     decoder_heads=4,
-    decoder_hidden=24,
+    decoder_hidden=32,
 )
 
 

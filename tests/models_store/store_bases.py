@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torch
+from tiny_cris import TINY
 from tiny_models import byte_tokenizer, tiny_config
 from torch import Tensor
 from transformers import CLIPSegConfig
@@ -16,7 +18,7 @@ from models_store.clipseg.model import FrozenCLIPSeg
 from models_store.clipseg.network import build_network
 from models_store.cris.folder import read_spec as read_cris_spec
 from models_store.cris.model import FrozenCRIS
-from models_store.cris.network import PUBLISHED, CRISConfig, build_cris
+from models_store.cris.network import PUBLISHED, build_cris
 from models_store.digests import tensors_digest
 from models_store.strategies import make_learner
 from models_store.strategies.learner import PromptLearner
@@ -62,20 +64,7 @@ def deep_base(*, hybrid: bool = False) -> FrozenCLIPSeg:
 @cache
 def tiny_cris(*, layers: int = 4) -> FrozenCRIS:
     """A CRIS with CLIP's kind of trunk on 64-pixel images, its batch statistics random too."""
-    config = CRISConfig(
-        image_size=64,
-        resnet_layers=(1, 1, 1, 1),
-        resnet_width=16,
-        vocabulary=2 * 256 + 2,
-        text_width=32,
-        text_layers=layers,
-        text_heads=4,
-        word_dim=64,
-        neck=(16, 32, 64),
-        decoder_layers=1,
-        decoder_heads=4,
-        decoder_hidden=32,
-    )
+    config = replace(TINY, text_layers=layers)
     network = build_cris(config)
     lively(network)
     generator = torch.Generator().manual_seed(4)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from tiny_cris import TINY
 from tiny_models import byte_tokenizer
 
 from models_store.cris.folder import read_spec
 from models_store.cris.model import FrozenCRIS
-from models_store.cris.network import CRISConfig, build_cris
+from models_store.cris.network import build_cris
 from models_store.digests import tensors_digest
 
 PROCESSOR = {"size": 64, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
@@ -15,21 +18,7 @@ PROCESSOR = {"size": 64, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
 def tiny_cris(trunk: str = "lite0") -> FrozenCRIS:
     """A CRIS on 64-pixel images."""
-    config = CRISConfig(
-        trunk=trunk,
-        image_size=64,
-        resnet_layers=(1, 1, 1, 1),
-        resnet_width=16,
-        vocabulary=2 * 256 + 2,
-        text_width=32,
-        text_layers=3,
-        text_heads=4,
-        word_dim=64,
-        neck=(16, 32, 64),
-        decoder_layers=1,
-        decoder_heads=4,
-        decoder_hidden=32,
-    )
+    config = replace(TINY, trunk=trunk)
     torch.manual_seed(0)
     network = build_cris(config)
     spec = read_spec(config, PROCESSOR, "tiny-cris", tensors_digest(network.state_dict()))

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models_store.errors import UnknownNameError
 from trainer.tuning.logs import HISTORY, MLFLOW_FILE, open_logger
@@ -31,8 +32,6 @@ def test_csv(tmp_path: Path) -> None:
 
 def test_tensorboard(tmp_path: Path) -> None:
     write("tensorboard", tmp_path)
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("select_dice")] == [(0, 0.25), (1, 0.75)]
@@ -45,7 +44,8 @@ def test_mlflow(tmp_path: Path) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / MLFLOW_FILE}")
     experiment = client.get_experiment_by_name("proj")
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.run_name == "first" and run.info.status == "FINISHED"
+    assert run.info.run_name == "first"
+    assert run.info.status == "FINISHED"
     assert run.data.params["strategy"] == "vpt"
     assert [m.value for m in client.get_metric_history(run.info.run_id, "select_dice")] == [0.25, 0.75]
 
