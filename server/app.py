@@ -13,8 +13,11 @@ from fastapi_offline import FastAPIOffline
 
 from server.engine import Engine
 from server.limits import BodyLimit
+from server.metrics import Metrics
+from server.middleware import RequestLog
 from server.problems import install_problems
 from server.routes import health, registry, segment
+from server.routes import metrics as metrics_route
 from server.routes.parts import Parts
 from server.schemas import NOTICE
 from server.settings import Settings
@@ -26,13 +29,15 @@ Every refusal is a problem document (RFC 9457, `application/problem+json`);
 `GET` of its `type` says what it means."""
 
 
-def create_app(*, engine: Engine, settings: Settings) -> FastAPI:
+def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = None) -> FastAPI:
     """Build the REST API.
 
     Args:
         engine: Its base model is loaded already; the first mask is made when the application starts.
         settings: Limits.
+        metrics: What ``/metrics`` tells; give the engine's events. Default: of requests alone.
     """
+    metrics = Metrics() if metrics is None else metrics
     warmup = WarmUp(engine)
 
     @asynccontextmanager
@@ -50,9 +55,10 @@ def create_app(*, engine: Engine, settings: Settings) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
     )
-    app.state.parts = Parts(engine, settings, warmup, CapacityLimiter(settings.workers))
+    app.state.parts = Parts(engine, settings, warmup, CapacityLimiter(settings.workers), metrics)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    for routes in (segment, registry, health):
+    for routes in (segment, registry, health, metrics_route):
         app.include_router(routes.router)
     return app

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from models_store import errors as store
 from server import errors
+from server.request_notes import current_request_id, note
 
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class ProblemKind:
 
 
 class Problem(BaseModel):
-    """A problem document; further members may follow."""
+    """A problem document; further members may follow, ``request_id`` among them."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -161,7 +162,12 @@ def kind_of(error: store.StudioError) -> ProblemKind:
 def problem_response(
     kind: ProblemKind, detail: str, *, headers: dict[str, str] | None = None, **members: Any
 ) -> JSONResponse:
-    """A response that carries a problem document."""
+    """A response that carries a problem document, and the id by which the log knows the request."""
+    request_id = current_request_id()
+    if request_id is not None:
+        members.setdefault("request_id", request_id)
+    # What is the client's fault may quote the upload or a phrase; what is the server's does not.
+    note(problem=kind.type, **({"detail": detail} if kind.status >= 500 else {}))
     document = Problem(type=kind.type, title=kind.title, status=kind.status, detail=detail, **members)
     return JSONResponse(document.model_dump(), kind.status, headers=headers, media_type=MEDIA_TYPE)
 

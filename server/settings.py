@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_store.names import DEFAULT_BASE
 from server.errors import SettingsError
+from server.logs import LogFormat, LogLevel
 
 PREFIX = "TUNEVLSEG_"
 MEBIBYTE = 1024 * 1024
@@ -34,6 +35,10 @@ class Settings(BaseSettings):
     max_phrases: int = Field(8, ge=1, le=8)
     # Images that are decoded and segmented at once; the others wait as files, not as pixels.
     workers: int = Field(4, ge=1)
+    log_format: LogFormat = LogFormat.AUTO
+    log_level: LogLevel = LogLevel.INFO
+    # Phrases may be about a patient, and logs are kept and read by others.
+    log_phrases: bool = False
 
     @property
     def registry_root(self) -> Path:

@@ -42,7 +42,8 @@ def serve(
     The base model is loaded once; checkpoints are swapped without a restart. `GET /readyz` answers
     200 when masks can be made, `/docs` describes the API. Limits are set by environment variables:
     `TUNEVLSEG_MAX_UPLOAD_BYTES`, `TUNEVLSEG_MAX_PIXELS`, `TUNEVLSEG_MAX_PHRASES`,
-    `TUNEVLSEG_MAX_PHRASE_LENGTH`, `TUNEVLSEG_WORKERS`.
+    `TUNEVLSEG_MAX_PHRASE_LENGTH`, `TUNEVLSEG_WORKERS`; logs by `TUNEVLSEG_LOG_FORMAT` (auto, json, console),
+    `TUNEVLSEG_LOG_LEVEL` and `TUNEVLSEG_LOG_PHRASES`. Prometheus reads `GET /metrics`.
     """
     import signal
 
@@ -50,14 +51,18 @@ def serve(
 
     from server.app import create_app
     from server.cli.common import build_engine
+    from server.logs import configure_logging
+    from server.metrics import Metrics
     from server.settings import read_settings
 
     settings = read_settings(host=host, port=port, data_dir=data_dir, base=base, device=device)
+    configure_logging(settings.log_format, settings.log_level)
     # The port first: it is cheap to find taken, and loading a model is not.
     listener = bind(settings)
     url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}"
     typer.echo(f"Loading base model {settings.base} ...")
-    app = create_app(engine=build_engine(settings), settings=settings)
+    metrics = Metrics()
+    app = create_app(engine=build_engine(settings), settings=settings, metrics=metrics)
     if page:
         mount_page(app, url=url, settings=settings)
     typer.echo(f"TuneVLSeg Studio: {url}   API: {url}/docs   data: {settings.data_dir}")
@@ -65,7 +70,14 @@ def serve(
 
     # uvicorn raises the signal anew once it has shut down; what was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: _leave())
-    config = uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    # Its own logs are left out: requests are logged by the application, the rest by its loggers.
+    config = uvicorn.Config(
+        app,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        access_log=False,
+        log_config=None,
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from server.engine import Engine
+from server.metrics import Metrics
 from server.settings import Settings
 from server.warmup import WarmUp
 
@@ -21,6 +22,7 @@ class Parts:
     settings: Settings
     warmup: WarmUp
     limiter: CapacityLimiter
+    metrics: Metrics
 
 
 def _parts(request: Request) -> Parts:
