@@ -59,26 +59,37 @@ class AdditiveHead(nn.Module):
     def forward(self, decoded: Decoded) -> Tensor:
         """Logits [B, 1, H, W] from the grid and the model's own logits."""
         grid = decoded.grid if self.reduce is None else self.reduce(decoded.grid)
-        own, new = decoded.logits, self._convolve_upsampled(grid, decoded.logits.shape[-2:])
+        bias = self.conv.bias
+        assert bias is not None
+        own, new = decoded.logits, convolve_upsampled(grid, self.conv.weight, bias, decoded.logits.shape[-2:])
         if self.ratio is None:
             return own + new
         return (1 - self.ratio) * own + self.ratio * new
 
-    def _convolve_upsampled(self, grid: Tensor, size: torch.Size) -> Tensor:
-        """``conv(upsample(grid))`` as small matrix products, many times cheaper.
 
-        Bilinear upsampling is ``A_y grid A_x^T``, and shifting by a tap with a replicated border picks
-        rows of A. So each tap's channels are mixed on the small grid, and nothing but the result
-        ever exists at full size.
-        """
-        bias = self.conv.bias
-        assert bias is not None
-        taps = torch.einsum("bchw,cyx->byhxw", grid, self.conv.weight[0])
-        down, across = (
-            _shifted_upsampling(grid, *lengths) for lengths in zip(grid.shape[2:], size, strict=True)
-        )
-        rows = taps.flatten(3) @ across  # [B, KERNEL, gh, W]
-        return (down.T @ rows.flatten(1, 2))[:, None] + bias
+def convolve_upsampled(grid: Tensor, weight: Tensor, bias: Tensor, size: torch.Size) -> Tensor:
+    """``conv(upsample(grid))`` as small matrix products, many times cheaper.
+
+    Bilinear upsampling is ``A_y grid A_x^T``, and shifting by a tap with a replicated border picks
+    rows of A. So each tap's channels are mixed on the small grid, and nothing but the result
+    ever exists at full size.
+
+    Args:
+        grid: [B, C, gh, gw].
+        weight: The kernel [1, C, KERNEL, KERNEL], or each row's own [B, C, KERNEL, KERNEL].
+        bias: [1], or each row's own [B].
+        size: Height and width of the result.
+
+    Returns:
+        [B, 1, H, W].
+    """
+    if len(weight) == 1:
+        taps = torch.einsum("bchw,cyx->byhxw", grid, weight[0])
+    else:
+        taps = torch.einsum("bchw,bcyx->byhxw", grid, weight)
+    down, across = (_shifted_upsampling(grid, *lengths) for lengths in zip(grid.shape[2:], size, strict=True))
+    rows = taps.flatten(3) @ across  # [B, KERNEL, gh, W]
+    return (down.T @ rows.flatten(1, 2))[:, None] + bias[:, None, None, None]
 
 
 def _shifted_upsampling(like: Tensor, coarse: int, fine: int) -> Tensor:

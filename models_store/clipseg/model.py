@@ -8,6 +8,7 @@ from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 
 from models_store.clipseg import decoder, towers
 from models_store.clipseg.towers import EmbeddedImage
+from models_store.mixed.prompts import MixedPrompts
 from models_store.prompting import fit_positions
 from models_store.vlsm import Decoded, ImageFeatures, TextFeatures, Tokens, VLSMSpec
 
@@ -22,6 +23,8 @@ class FrozenCLIPSeg:
         tokenizer: Its tokenizer.
         spec: Its sizes and identity.
     """
+
+    takes_mixed_prompts = True
 
     def __init__(self, *, network: CLIPSegForImageSegmentation, tokenizer: CLIPTokenizer, spec: VLSMSpec):
         self.network = network.eval().requires_grad_(False)
@@ -60,14 +63,14 @@ class FrozenCLIPSeg:
     def encode_image(
         self,
         pixels: Tensor | EmbeddedImage,
-        visual_prompts: Tensor | None = None,
+        visual_prompts: Tensor | MixedPrompts | None = None,
         *,
         pooled: bool = False,
     ) -> ImageFeatures:
         """Encode images; see :func:`models_store.clipseg.towers.encode_image`."""
         return towers.encode_image(self.network, pixels, visual_prompts, pooled=pooled)
 
-    def encode_text(self, tokens: Tokens, text_prompts: Tensor | None = None) -> TextFeatures:
+    def encode_text(self, tokens: Tokens, text_prompts: Tensor | MixedPrompts | None = None) -> TextFeatures:
         """Encode phrases; see :func:`models_store.clipseg.towers.encode_text`."""
         return towers.encode_text(self.network, tokens, text_prompts)
 

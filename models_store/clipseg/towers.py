@@ -15,13 +15,8 @@ from torch import Tensor
 from transformers import CLIPSegForImageSegmentation
 
 from models_store.clipseg.stem import HybridStem
-from models_store.prompting import (
-    first_eos,
-    fit_positions,
-    insert_after_bos,
-    per_depth,
-    replace_after_bos,
-)
+from models_store.mixed.prompts import MixedPrompts
+from models_store.prompting import first_eos, per_depth, text_prompts
 from models_store.vlsm import ImageFeatures, TextFeatures, Tokens
 
 
@@ -35,7 +30,9 @@ def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def encode_text(network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: Tensor | None) -> TextFeatures:
+def encode_text(
+    network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: Tensor | MixedPrompts | None
+) -> TextFeatures:
     """Encode phrases, with prompts P_0..P_{D-1} right after BOS.
 
     P_0 receives position embeddings like any word and moves the words right by n; P_k replaces
@@ -44,27 +41,21 @@ def encode_text(network: CLIPSegForImageSegmentation, tokens: Tokens, prompts: T
     Args:
         network: The frozen network.
         tokens: ids and mask [B, L].
-        prompts: [D, n, d_t], [B, D, n, d_t] or None.
+        prompts: [D, n, d_t], [B, D, n, d_t], of each row its own, or None.
     """
     tower, text_config = network.clip.text_model, network.config.text_config
-    levels = per_depth(prompts, len(tokens))
-    n = levels[0].shape[1] if levels else 0
     positions = text_config.max_position_embeddings
+    entering = text_prompts(prompts, len(tokens), positions)
     eos = first_eos(tokens.ids, text_config.eos_token_id)
-    kept = fit_positions(tokens, n, positions)
+    kept = entering.fit(tokens, positions)
 
-    words = tower.embeddings.token_embedding(kept.ids)
-    mask = kept.mask
-    if levels:
-        words, mask = insert_after_bos(words, tokens.mask, levels[0])
+    words, mask = entering.insert(tower.embeddings.token_embedding(kept.ids), kept.mask)
     hidden = tower.embeddings(inputs_embeds=words)
     bias = attention_bias(mask, hidden.dtype)
     for index, layer in enumerate(tower.encoder.layers):
-        if 0 < index < len(levels):
-            hidden = replace_after_bos(hidden, levels[index])
-        hidden = layer(hidden, attention_mask=bias)
+        hidden = layer(entering.write(hidden, index), attention_mask=bias)
     hidden = tower.final_layer_norm(hidden)
-    at = (eos + n).clamp(max=positions - 1)
+    at = entering.moved(eos).clamp(max=positions - 1)
     pooled = hidden[torch.arange(len(tokens), device=hidden.device), at]
     return TextFeatures(network.clip.text_projection(pooled))
 
@@ -110,7 +101,7 @@ def embed_pixels(network: CLIPSegForImageSegmentation, pixels: Tensor) -> Embedd
 def encode_image(
     network: CLIPSegForImageSegmentation,
     pixels: Tensor | EmbeddedImage,
-    prompts: Tensor | None,
+    prompts: Tensor | MixedPrompts | None,
     *,
     pooled: bool = False,
 ) -> ImageFeatures:
@@ -123,13 +114,16 @@ def encode_image(
     Args:
         network: The frozen network.
         pixels: Normalised [B, 3, H, W], or what :func:`embed_pixels` made of them.
-        prompts: [D, n, d_v], [B, D, n, d_v] or None.
+        prompts: [D, n, d_v], [B, D, n, d_v], of each row its own depth, or None.
         pooled: Whether to run all layers for the projected class token [B, projection_dim].
     """
     tower = network.clip.vision_model
     embedded = embed_pixels(network, pixels) if isinstance(pixels, Tensor) else pixels
     hidden = embedded.tokens
-    levels = per_depth(prompts, hidden.shape[0])
+    mixed = prompts if isinstance(prompts, MixedPrompts) else None
+    if mixed is not None and len(set(mixed.numbers)) > 1:
+        raise ValueError(f"visual prompts of {sorted(set(mixed.numbers))} tokens cannot share a batch")
+    levels = per_depth(prompts.values if isinstance(prompts, MixedPrompts) else prompts, hidden.shape[0])
     n = levels[0].shape[1] if levels else 0
     if levels:
         hidden = torch.cat([hidden, levels[0].to(hidden.dtype)], dim=1)
@@ -140,7 +134,10 @@ def encode_image(
     for index, layer in enumerate(layers):
         hidden = layer(hidden, attention_mask=None)
         if index + 1 < len(levels):
-            hidden = torch.cat([hidden[:, : hidden.shape[1] - n], levels[index + 1].to(hidden.dtype)], dim=1)
+            kept, old = hidden[:, : hidden.shape[1] - n], hidden[:, hidden.shape[1] - n :]
+            new = levels[index + 1].to(hidden.dtype)
+            deep = None if mixed is None else mixed.deeper_than(index + 1)
+            hidden = torch.cat([kept, new if deep is None else torch.where(deep, new, old)], dim=1)
         if index in wanted:
             outputs[index] = hidden
     summary = network.clip.visual_projection(tower.post_layernorm(hidden[:, 0])) if pooled else None

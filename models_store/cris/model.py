@@ -9,6 +9,7 @@ from transformers import CLIPTokenizer
 from models_store.cris import towers
 from models_store.cris.network import CRIS
 from models_store.errors import MismatchError
+from models_store.mixed.prompts import MixedPrompts
 from models_store.prompting import fit_positions
 from models_store.vlsm import Decoded, ImageFeatures, TextFeatures, Tokens, VLSMSpec
 
@@ -21,6 +22,8 @@ class FrozenCRIS:
         tokenizer: Its tokenizer.
         spec: Its sizes and identity.
     """
+
+    takes_mixed_prompts = True
 
     def __init__(self, *, network: CRIS, tokenizer: CLIPTokenizer, spec: VLSMSpec):
         self.network = network.freeze()
@@ -45,7 +48,11 @@ class FrozenCRIS:
         return embedding.detach().clone()
 
     def encode_image(
-        self, pixels: Tensor, visual_prompts: Tensor | None = None, *, pooled: bool = False
+        self,
+        pixels: Tensor,
+        visual_prompts: Tensor | MixedPrompts | None = None,
+        *,
+        pooled: bool = False,
     ) -> ImageFeatures:
         """Encode images; see :func:`models_store.cris.towers.encode_image`.
 
@@ -56,7 +63,7 @@ class FrozenCRIS:
             raise MismatchError(f"{self.spec.name} has no vision transformer, so it takes no visual prompts")
         return towers.encode_image(self.network, pixels, pooled=pooled)
 
-    def encode_text(self, tokens: Tokens, text_prompts: Tensor | None = None) -> TextFeatures:
+    def encode_text(self, tokens: Tokens, text_prompts: Tensor | MixedPrompts | None = None) -> TextFeatures:
         """Encode phrases; see :func:`models_store.cris.towers.encode_text`."""
         return towers.encode_text(self.network, tokens, text_prompts)
 

@@ -7,13 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models_store.cris.network import CRIS, STRIDE
-from models_store.prompting import (
-    first_eos,
-    fit_positions,
-    insert_after_bos,
-    per_depth,
-    replace_after_bos,
-)
+from models_store.mixed.prompts import MixedPrompts
+from models_store.prompting import first_eos, text_prompts
 from models_store.vlsm import Decoded, ImageFeatures, TextFeatures, Tokens
 
 LARGEST_ID = 2  # Its vocabulary's EOS is the largest id.
@@ -32,7 +27,7 @@ def encode_image(network: CRIS, pixels: Tensor, *, pooled: bool = False) -> Imag
     return ImageFeatures(maps, fine, grid, 0, maps[-1].mean(dim=(2, 3)) if pooled else None)
 
 
-def encode_text(network: CRIS, tokens: Tokens, prompts: Tensor | None) -> TextFeatures:
+def encode_text(network: CRIS, tokens: Tokens, prompts: Tensor | MixedPrompts | None) -> TextFeatures:
     """Encode phrases with prompts P_0..P_{D-1} after BOS; P_k is part of layer k+1's input.
 
     One level more than there are layers is taken: it replaces the prompts' last outputs before the
@@ -42,29 +37,22 @@ def encode_text(network: CRIS, tokens: Tokens, prompts: Tensor | None) -> TextFe
     Args:
         network: The frozen network.
         tokens: ids and mask [B, L].
-        prompts: [D, n, d_t], [B, D, n, d_t] or None.
+        prompts: [D, n, d_t], [B, D, n, d_t], of each row its own, or None.
     """
     tower = network.backbone
-    levels = per_depth(prompts, len(tokens))
-    n = levels[0].shape[1] if levels else 0
     positions = tower.positional_embedding.shape[0]
+    entering = text_prompts(prompts, len(tokens), positions)
     eos = first_eos(tokens.ids, LARGEST_ID)
-    kept = fit_positions(tokens, n, positions)
-    words, mask = tower.token_embedding(kept.ids), kept.mask
-    if levels:
-        words, mask = insert_after_bos(words, tokens.mask, levels[0])
+    kept = entering.fit(tokens, positions)
+    words, mask = entering.insert(tower.token_embedding(kept.ids), kept.mask)
     length = words.shape[1]
     hidden = words + tower.positional_embedding[:length]
     causal = torch.full((length, length), float("-inf"), dtype=hidden.dtype, device=hidden.device).triu(1)
     blocks = tower.transformer.resblocks
     for index, block in enumerate(blocks):
-        if 0 < index < len(levels):
-            hidden = replace_after_bos(hidden, levels[index])
-        hidden = block(hidden, attn_mask=causal)
-    if len(levels) > len(blocks):
-        hidden = replace_after_bos(hidden, levels[len(blocks)])
-    hidden = tower.ln_final(hidden)
-    at = (eos + n).clamp(max=positions - 1)
+        hidden = block(entering.write(hidden, index), attn_mask=causal)
+    hidden = tower.ln_final(entering.write(hidden, len(blocks)))
+    at = entering.moved(eos).clamp(max=positions - 1)
     state = hidden[torch.arange(len(tokens), device=hidden.device), at] @ tower.text_projection
     return TextFeatures(state, hidden, mask == 0)
 
