@@ -51,9 +51,11 @@ def test_mlflow(tmp_path: Path) -> None:
 
 
 def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb", reason="the package wandb (extra wandb) is not installed")
+    wandb = pytest.importorskip("wandb", reason="the package wandb (extra wandb) is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     write("wandb", tmp_path)
+    # Its service writes the file in its own time, at the latest when it ends.
+    wandb.teardown()
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     content = path.read_bytes()
     assert all(word in content for word in (b"select_dice", b"0.75", b"vpt"))
