@@ -53,11 +53,14 @@ def read_images(
     if not content:
         raise UnreadableImageError(f"the image file is empty (0 bytes); {ACCEPTED}")
     digest = hashlib.sha256(content).hexdigest()
-    spacing = None
+    spacing = header = None
     if looks_like_dicom(content):
         name = "DICOM"
-        single, spacing = read_dicom(content, max_pixels=max_pixels)
-        frames = [single]
+        dicom = read_dicom(
+            content, max_pixels=max_pixels, max_frames=max_frames, max_total_pixels=max_total_pixels
+        )
+        frames, spacing = dicom.frames, dicom.spacing
+        header = dicom.header if len(frames) == 1 else None
     else:
         sniffed = raster.sniff(content)
         if sniffed is None:
@@ -69,4 +72,4 @@ def read_images(
             content, name, max_pixels=max_pixels, max_frames=max_frames, max_total_pixels=max_total_pixels
         )
     count = len(frames)
-    return [DecodedImage(pixels, name, digest, spacing, i, count) for i, pixels in enumerate(frames)]
+    return [DecodedImage(pixels, name, digest, spacing, i, count, header) for i, pixels in enumerate(frames)]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from server.errors import ImageTooLargeError
 
-ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP and single-frame DICOM"
+ACCEPTED = "accepted are PNG, JPEG, TIFF, BMP, WebP and DICOM"
 
 # What decoders raise on damaged files: their own errors, and whatever they stumble over.
 DECODER_ERRORS = (
     ArithmeticError,
     AttributeError,
+    BytesLengthException,
     EOFError,
+    InvalidDicomError,
     LookupError,
     MemoryError,
     OSError,
@@ -41,6 +44,8 @@ class DecodedImage:
         spacing: Millimetres between rows and between columns, where the file says.
         frame: Which frame of the file, from 0.
         frames: How many the file holds.
+        header: Elements of a single-frame DICOM file beside its pixels, as
+            :func:`server.images.dicom_header.header_of` writes them; never shown in logs.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,6 +54,7 @@ class DecodedImage:
     spacing: tuple[float, float] | None
     frame: int = 0
     frames: int = 1
+    header: bytes | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:

@@ -15,7 +15,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from server.images import DecodedImage, read_image
+from server.images import DecodedImage, read_image, read_images
 
 LIMIT = 1_000_000
 RAMP = np.arange(64, dtype=np.uint16).reshape(8, 8) * 64
@@ -29,6 +29,12 @@ def bundled(name: str) -> bytes:
 
 def read(content: bytes) -> DecodedImage:
     return read_image(content, max_pixels=LIMIT)
+
+
+def read_all(
+    content: bytes, *, pixels: int = LIMIT, frames: int = 100, total: int = LIMIT
+) -> list[DecodedImage]:
+    return read_images(content, max_pixels=pixels, max_frames=frames, max_total_pixels=total)
 
 
 def grey(content: bytes) -> NDArray[np.uint8]:

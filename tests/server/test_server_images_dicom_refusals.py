@@ -8,10 +8,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from dicom_files import bundled, made, read, saved
+from dicom_files import bundled, made, read, read_all, saved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -30,7 +31,6 @@ class TestRefusals:
             ("SC_rgb_rle_2frame.dcm", "has 2 frames"),
             ("rtplan.dcm", r"no pixel data \(RT Plan Storage\)"),
             ("MR_truncated.dcm", "less than expected"),
-            ("JPGExtended.dcm", r"transfer syntax JPEG Extended .*; accepted are uncompressed"),
         ],
     )
     def test_bundled_files_that_are_no_single_image(self, name: str, fault: str) -> None:
@@ -81,6 +81,25 @@ class TestRefusals:
         with pytest.raises(ImageTooLargeError, match=r"deflated DICOM file holds more than"):
             read(meta + body)
 
+    def test_more_colour_components_than_the_header_says(self) -> None:
+        out = BytesIO()
+        Image.new("CMYK", (8, 8)).save(out, format="JPEG")
+        dataset = made(np.zeros((8, 8), np.uint8))
+        dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        dataset.PixelData = encapsulate([out.getvalue()])
+        with pytest.raises(UnreadableImageError, match="1 samples per pixel, but its compressed image 4"):
+            read(saved(dataset))
+
+    def test_a_number_of_samples_that_no_picture_has(self) -> None:
+        with pytest.raises(UnreadableImageError, match="4000 samples per pixel; 1 or 3 are accepted"):
+            read(saved(made(SamplesPerPixel=4000)))
+
+    def test_a_twelve_bit_jpeg_in_signed_values(self) -> None:
+        dataset = dcmread(BytesIO(bundled("JPGExtended.dcm")))
+        dataset.PixelRepresentation = 1
+        with pytest.raises(UnreadableImageError, match=r"pixel representation \[1, 16, 1\]; \[1, 16, 0\]"):
+            read(saved(dataset))
+
     def test_an_unknown_transfer_syntax(self) -> None:
         dataset = made()
         content = bytearray(saved(dataset))
@@ -102,7 +121,14 @@ class TestRefusals:
             read(saved(made(PhotometricInterpretation="HSV")))
 
 
-SOURCES = ["CT_small.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jpeg_dcmtk.dcm"]
+SOURCES = [
+    "CT_small.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "JPGExtended.dcm",
+]
 
 
 @given(
@@ -121,8 +147,9 @@ def test_damage_anywhere_is_a_refusal_or_a_picture(
         # pydicom warns of what it mends.
         warnings.simplefilter("ignore")
         try:
-            image = read(bytes(content[: int(len(content) * cut)]))
+            images = read_all(bytes(content[: int(len(content) * cut)]))
         except (UnreadableImageError, ImageTooLargeError):
             return
-    assert image.pixels.dtype == np.uint8
-    assert image.pixels.shape[2] == 3
+    for image in images:
+        assert image.pixels.dtype == np.uint8
+        assert image.pixels.shape[2] == 3

@@ -143,7 +143,7 @@ def test_a_text_file_gets_the_apis_own_words_and_work_goes_on(page: Studio) -> N
     expect(page.page.locator(page.part("hint"))).to_contain_text("no preview")
     page.page.click(".tvs-segment")
     alert = page.page.get_by_role("alert")
-    expect(alert).to_contain_text("single-frame DICOM")
+    expect(alert).to_contain_text("DICOM")
     expect(page.page.locator(page.part("busy"))).to_be_hidden()
     page.page.get_by_role("button", name="Dismiss").click()
     expect(alert).to_be_hidden()
