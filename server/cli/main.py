@@ -7,7 +7,18 @@ import sys
 import typer
 
 from models_store.errors import StudioError
-from server.cli import benchmark, checkpoints, datasets, evaluate, pretrain, search, segment, serve, tune
+from server.cli import (
+    bench_serve,
+    benchmark,
+    checkpoints,
+    datasets,
+    evaluate,
+    pretrain,
+    search,
+    segment,
+    serve,
+    tune,
+)
 
 BAD_INPUT = 2
 
@@ -19,6 +30,7 @@ app = typer.Typer(
     help="Type a phrase, see the mask, tune a prompt checkpoint. Research use only: not a medical device.",
 )
 app.command()(serve.serve)
+app.command()(bench_serve.bench_serve)
 app.command()(segment.segment)
 app.command()(tune.tune)
 app.command()(search.search)
