@@ -65,7 +65,7 @@ class Registry:
         if not self.root.is_dir():
             return []
         folders = (p for p in self.root.iterdir() if DATASET_NAME.fullmatch(p.name) and p.is_dir())
-        return sorted(p.name for p in folders if self._versions(p))
+        return sorted(p.name for p in folders if self._has_version(p))
 
     def versions(self, dataset: str) -> list[str]:
         """Versions of a dataset, oldest first."""
@@ -77,24 +77,36 @@ class Registry:
         Raises:
             UnknownNameError: There is no such dataset or version; the message lists what there is.
         """
-        have = self.versions(reference.dataset)
-        if reference.version not in have:
+        # One look and no list: there may be thousands of versions.
+        path = self._folder(reference.dataset) / "versions" / reference.version
+        if not VERSION_NAME.fullmatch(reference.version) or not path.is_dir():
+            have = self.versions(reference.dataset)
             raise UnknownNameError(
                 f"dataset {reference.dataset!r} has no version {reference.version!r}; it has {_listing(have)}"
             )
-        return self._folder(reference.dataset) / "versions" / reference.version
+        return path
 
     def read(self, reference: Reference) -> Checkpoint:
         """Read and verify a version."""
         return read_checkpoint(self.folder(reference))
 
+    def has(self, dataset: str) -> bool:
+        """Whether there is a dataset of this name, with a version."""
+        return bool(DATASET_NAME.fullmatch(dataset)) and self._has_version(self.root / dataset)
+
     def aliases(self, dataset: str) -> dict[str, str]:
         """Aliases of a dataset and the versions they mean."""
+        return self.read_aliases(dataset)[0]
+
+    def read_aliases(self, dataset: str) -> tuple[dict[str, str], float]:
+        """Aliases of a dataset, and when one of them was last moved, in seconds since 1970."""
         path = self._folder(dataset) / "aliases.json"
         try:
-            return _ALIASES_FILE.validate_json(path.read_bytes())
+            with path.open("rb") as file:
+                # Of the very file that is read; another may take its place meanwhile.
+                return _ALIASES_FILE.validate_json(file.read()), os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
-            return {}
+            return {}, 0.0
         except ValidationError as error:
             raise DamagedError(f"{path} is not an object of aliases and versions: {error}") from error
 
@@ -241,9 +253,17 @@ class Registry:
         return move
 
     def _folder(self, dataset: str) -> Path:
-        if not DATASET_NAME.fullmatch(dataset) or not self._versions(self.root / dataset):
+        if not self.has(dataset):
             raise UnknownNameError(f"no dataset {dataset!r}; there are {_listing(self.datasets())}")
         return self.root / dataset
+
+    @staticmethod
+    def _has_version(folder: Path) -> bool:
+        try:
+            with os.scandir(folder / "versions") as entries:
+                return any(VERSION_NAME.fullmatch(entry.name) for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     @staticmethod
     def _versions(folder: Path) -> list[str]:

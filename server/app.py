@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from threading import BoundedSemaphore
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -16,7 +17,7 @@ from server.limits import BodyLimit
 from server.metrics import Metrics
 from server.middleware import RequestLog
 from server.problems import install_problems
-from server.routes import health, registry, segment
+from server.routes import health, images, registry, segment
 from server.routes import metrics as metrics_route
 from server.routes.parts import Parts
 from server.schemas import NOTICE
@@ -43,9 +44,13 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Beside the start, not before it: /healthz answers while the first mask is being made.
+        engine.open()
         task = asyncio.create_task(warmup.run())
         yield
+        # The server has let its requests end, or given up on them; what was accepted is finished.
         await task
+        warmup.end()
+        await to_thread.run_sync(engine.close)
 
     # Its pages of documentation come from this server, not from a content delivery network.
     app = FastAPIOffline(
@@ -55,10 +60,11 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
     )
-    app.state.parts = Parts(engine, settings, warmup, CapacityLimiter(settings.workers), metrics)
+    threads = CapacityLimiter(settings.queue_length + settings.batch_rows + settings.workers)
+    app.state.parts = Parts(engine, settings, warmup, threads, metrics, BoundedSemaphore(settings.workers))
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    for routes in (segment, registry, health, metrics_route):
+    for routes in (segment, images, registry, health, metrics_route):
         app.include_router(routes.router)
     return app

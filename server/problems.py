@@ -83,6 +83,12 @@ DAMAGED = ProblemKind(
     "Damaged files",
     "Files on the server are missing or do not match their recorded digests. Use another version.",
 )
+UNKNOWN_IMAGE = ProblemKind(
+    "unknown-image",
+    404,
+    "Unknown image",
+    "No image is kept under that id. Ids are forgotten after a while: put the image again.",
+)
 UNREADABLE_IMAGE = ProblemKind(
     "unreadable-image",
     422,
@@ -102,9 +108,30 @@ INVALID_REQUEST = ProblemKind(
     "Invalid request",
     "Fields of the request are missing or unacceptable; the member `errors` lists them.",
 )
+QUEUE_FULL = ProblemKind(
+    "queue-full",
+    503,
+    "Too many requests wait",
+    "The service has as much to do as it takes. Try again after the seconds that `Retry-After` says.",
+)
+SHUTTING_DOWN = ProblemKind(
+    "shutting-down", 503, "Shutting down", "The service finishes what it has accepted and takes nothing new."
+)
+DEADLINE = ProblemKind(
+    "deadline", 504, "Out of time", "The masks were not made within the time a request has. Try again later."
+)
+CANCELLED = ProblemKind(
+    "cancelled", 499, "Client went away", "The connection was closed before the answer was made."
+)
 NOT_FOUND = ProblemKind("not-found", 404, "Not found", "There is nothing at this address.")
 METHOD_NOT_ALLOWED = ProblemKind(
     "method-not-allowed", 405, "Method not allowed", "The address exists, but not for this method."
+)
+NOT_ACCEPTABLE = ProblemKind(
+    "not-acceptable",
+    406,
+    "Not acceptable",
+    "No media type that the `Accept` header names can be given; name an `output` in the form instead.",
 )
 TOO_LARGE = ProblemKind(
     "too-large", 413, "Upload too large", "The request's body is larger than this service takes."
@@ -123,6 +150,11 @@ KINDS = {
         UNKNOWN_NAME,
         MISMATCH,
         DAMAGED,
+        QUEUE_FULL,
+        SHUTTING_DOWN,
+        DEADLINE,
+        CANCELLED,
+        UNKNOWN_IMAGE,
         UNREADABLE_IMAGE,
         IMAGE_TOO_LARGE,
         BAD_PROMPT,
@@ -130,6 +162,7 @@ KINDS = {
         INVALID_REQUEST,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        NOT_ACCEPTABLE,
         TOO_LARGE,
         UNSUPPORTED_TYPE,
         BAD_REQUEST,
@@ -140,9 +173,16 @@ KINDS = {
 BY_ERROR: dict[type[Exception], ProblemKind] = {
     errors.UnknownDatasetError: UNKNOWN_DATASET,
     errors.NoChampionError: NO_CHAMPION,
+    errors.UnknownImageError: UNKNOWN_IMAGE,
     errors.UnreadableImageError: UNREADABLE_IMAGE,
+    errors.UploadTooLargeError: IMAGE_TOO_LARGE,
+    errors.QueueFullError: QUEUE_FULL,
+    errors.ClosedError: SHUTTING_DOWN,
+    errors.DeadlineError: DEADLINE,
+    errors.CancelledError: CANCELLED,
     errors.ImageTooLargeError: IMAGE_TOO_LARGE,
     errors.PromptError: BAD_PROMPT,
+    errors.NotAcceptableError: NOT_ACCEPTABLE,
     store.UnknownNameError: UNKNOWN_NAME,
     store.MismatchError: MISMATCH,
     store.DamagedError: DAMAGED,
@@ -199,7 +239,8 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(store.StudioError)
     async def studio_error(_: Request, error: store.StudioError) -> JSONResponse:
-        return problem_response(kind_of(error), str(error))
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.BusyError) else None
+        return problem_response(kind_of(error), str(error), headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:

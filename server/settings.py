@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_store.names import DEFAULT_BASE
 from server.errors import SettingsError
+from server.inputs import ImageLimits
 from server.logs import LogFormat, LogLevel
 
 PREFIX = "TUNEVLSEG_"
@@ -32,13 +33,42 @@ class Settings(BaseSettings):
     # A 16-bit mammogram has 14 million pixels. The upper bound is where Pillow starts to warn.
     max_pixels: int = Field(50_000_000, ge=1, le=89_478_485)
     max_phrase_length: int = Field(500, ge=1)
-    max_phrases: int = Field(8, ge=1, le=8)
-    # Images that are decoded and segmented at once; the others wait as files, not as pixels.
+    # A label map has 8 bits, and 0 is background.
+    max_phrases: int = Field(32, ge=1, le=255)
+    # Of one call: images and frames, their pixels (three bytes each), and images times phrases.
+    max_images: int = Field(512, ge=1)
+    max_total_pixels: int = Field(100_000_000, ge=1)
+    max_masks: int = Field(1024, ge=1)
+    # Files that are decoded, and answers that are drawn, at once.
     workers: int = Field(4, ge=1)
+    # Pairs of image and phrase in one forward pass.
+    batch_rows: int = Field(16, ge=1)
+    # Seconds a batch waits for requests that are known to be on their way; one that is alone never waits.
+    batch_window: float = Field(0.005, ge=0, le=1)
+    # Requests that wait for the model, and bytes of decoded images they and those at work may hold;
+    # more are refused (503).
+    queue_length: int = Field(64, ge=1)
+    queue_bytes: int = Field(1024 * MEBIBYTE, ge=1)
+    # Seconds a request has (504).
+    request_seconds: float = Field(120.0, gt=0)
+    # Features of images and of phrases that are kept.
+    image_cache_bytes: int = Field(256 * MEBIBYTE, ge=0)
+    text_cache_bytes: int = Field(32 * MEBIBYTE, ge=0)
+    # Checkpoints that stay in memory, whichever bound comes first.
+    resident_checkpoints: int = Field(512, ge=1)
+    resident_bytes: int = Field(512 * MEBIBYTE, ge=1)
+    # Images put by POST /images: their pixels, and how long they are kept.
+    put_bytes: int = Field(512 * MEBIBYTE, ge=1)
+    put_seconds: float = Field(900.0, gt=0)
     log_format: LogFormat = LogFormat.AUTO
     log_level: LogLevel = LogLevel.INFO
     # Phrases may be about a patient, and logs are kept and read by others.
     log_phrases: bool = False
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What one call may send."""
+        return ImageLimits(self.max_pixels, self.max_images, self.max_total_pixels)
 
     @property
     def registry_root(self) -> Path:

@@ -37,6 +37,11 @@ class WarmUp:
         self.ready = True
         self.detail = "the base model makes masks"
 
+    def end(self) -> None:
+        """The service takes nothing new from here on."""
+        self.ready = False
+        self.detail = "the service is shutting down"
+
     def _one_mask(self) -> None:
         ramp = np.linspace(0, 255, SIDE, dtype=np.uint8)
         image = np.repeat(np.tile(ramp, (SIDE, 1))[..., None], 3, axis=2)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from models_store.registry import Registry
     from models_store.vlsm import FrozenVLSM
-    from server.engine import Engine
+    from server.engine import Engine, EngineEvents
     from server.settings import Settings
 
 DataDir = Annotated[
@@ -81,9 +81,24 @@ def open_base(settings: Settings, threads: int | None = None) -> tuple[FrozenVLS
     return load_base(settings.base, device=device), torch.device(device)
 
 
-def build_engine(settings: Settings) -> Engine:
-    """The engine on the settings' base model and registry."""
-    from server.engine import Engine
+def build_engine(settings: Settings, events: EngineEvents | None = None) -> Engine:
+    """The engine on the settings' base model and registry; ``events`` are told what it does."""
+    from server.engine import Engine, NoEvents
 
     vlsm, device = open_base(settings)
-    return Engine(vlsm=vlsm, registry=open_registry(settings), device=str(device))
+    return Engine(
+        vlsm=vlsm,
+        registry=open_registry(settings),
+        device=str(device),
+        events=events or NoEvents(),
+        batch_rows=settings.batch_rows,
+        batch_window=settings.batch_window,
+        queue_length=settings.queue_length,
+        queue_bytes=settings.queue_bytes,
+        image_cache_bytes=settings.image_cache_bytes,
+        text_cache_bytes=settings.text_cache_bytes,
+        kept_packs=settings.resident_checkpoints,
+        kept_pack_bytes=settings.resident_bytes,
+        put_bytes=settings.put_bytes,
+        put_seconds=settings.put_seconds,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Annotated, cast
 
 from anyio import CapacityLimiter
@@ -16,13 +17,20 @@ from server.warmup import WarmUp
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts of one application."""
+    """Parts of one application.
+
+    Attributes:
+        limiter: Threads for requests. There are enough for all that the engine lets wait: where a
+            request waits is the engine's queue, which takes turns and refuses.
+        decoding: Held while files are decoded or answers are drawn, which needs memory and processor.
+    """
 
     engine: Engine
     settings: Settings
     warmup: WarmUp
     limiter: CapacityLimiter
     metrics: Metrics
+    decoding: BoundedSemaphore
 
 
 def _parts(request: Request) -> Parts:

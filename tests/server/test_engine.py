@@ -79,7 +79,7 @@ class TestSegment:
 
     def test_timings_name_every_step(self, engine: Engine) -> None:
         timings = engine.segment(IMAGE, ["a"]).timings_ms
-        assert set(timings) == {"prepare", "image", "text", "mask"}
+        assert set(timings) == {"prepare", "wait", "image", "text", "mask"}
         assert all(value > 0 for value in timings.values())
 
     def test_the_threshold_is_the_checkpoints_own(
@@ -99,7 +99,7 @@ class TestSegment:
         with ThreadPoolExecutor(6) as pool:
             jobs = [(r, pool.submit(probabilities, engine, ["a", "b"], r)) for r in references * 6]
             for reference, job in jobs:
-                assert np.array_equal(job.result(), alone[reference])
+                assert np.abs(job.result() - alone[reference]).max() < 1e-5
 
 
 class Counting:

@@ -1,0 +1,62 @@
+"""``POST /images``: send an image once, ask about it often."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Annotated
+
+from fastapi import APIRouter, File, Request, Response, UploadFile
+
+from server import problems
+from server.engine import PutImage
+from server.images import read_image
+from server.routes.disconnect import run_for_client
+from server.routes.multipart import MultipartRoute
+from server.routes.parts import PartsOf
+from server.schemas import ImageReceipt
+
+router = APIRouter(tags=["segment"], route_class=MultipartRoute)
+PROBLEMS = problems.problem_responses(
+    problems.BAD_REQUEST,
+    problems.TOO_LARGE,
+    problems.UNSUPPORTED_TYPE,
+    problems.INVALID_REQUEST,
+    problems.UNREADABLE_IMAGE,
+    problems.IMAGE_TOO_LARGE,
+    problems.BAD_INPUT,
+    problems.QUEUE_FULL,
+)
+
+
+@router.post("/images", status_code=201, responses=PROBLEMS)
+async def put_image(
+    request: Request,
+    parts: PartsOf,
+    response: Response,
+    image: Annotated[
+        UploadFile, File(description="PNG, JPEG, TIFF, BMP, WebP or DICOM of one frame; told by content.")
+    ],
+) -> ImageReceipt:
+    """Keep an image for `POST /segment`, which takes its id as `image_id` in place of the file.
+
+    The id is a secret: whoever has it may use the image. It is forgotten when it expires, or before if
+    newer images need the room or the server starts anew; `/segment` then answers 404.
+
+        curl -F image=@scan.dcm http://127.0.0.1:8080/images
+    """
+
+    def work(_: Event) -> PutImage:
+        with parts.decoding:
+            decoded = read_image(image.file.read(), max_pixels=parts.settings.max_pixels)
+        return parts.engine.put_image(decoded)
+
+    put = await run_for_client(request, work, limiter=parts.limiter)
+    # An address of this secret must not lie in anybody's cache.
+    response.headers["Cache-Control"] = "no-store"
+    return ImageReceipt(
+        id=put.id,
+        width=put.image.width,
+        height=put.image.height,
+        digest=put.image.digest,
+        expires=put.expires,
+    )
