@@ -27,6 +27,7 @@ from models_store.digests import file_digest
 from models_store.errors import DamagedError, MismatchError
 from models_store.files import sync_folder, write_file
 from models_store.heads import HeadMode
+from models_store.identity import BaseIdentity, PresenceCut
 from models_store.json_files import read_object
 from models_store.packs import PromptPack
 from models_store.shift import ShiftForm
@@ -43,13 +44,6 @@ CONFIG, WEIGHTS, EVALUATION, CARD, SUMS = (
 )
 LISTED = (CONFIG, WEIGHTS, EVALUATION, CARD)
 LEARNER, PACK = "learner.", "pack."
-
-
-class BaseIdentity(BaseModel):
-    """Which frozen model a checkpoint was made for."""
-
-    name: str
-    digest: str
 
 
 class CheckpointConfig(BaseModel):
@@ -69,6 +63,9 @@ class CheckpointConfig(BaseModel):
     base: BaseIdentity
     preprocessing: dict[str, Any]
     threshold: float = Field(0.5, ge=0, le=1)
+    presence: PresenceCut | None = Field(
+        default=None, description="None where there were too few images to find one."
+    )
     labels: list[str] = Field(description="Phrases it was tuned on.")
     data: dict[str, Any] = Field(default_factory=dict, description="Dataset, splits and their digests.")
     seed: int

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
+from models_store.checkpoints import CheckpointConfig, NewCheckpoint, learner_tensors
 from models_store.errors import BadInputError, DamagedError, MismatchError, UnknownNameError
 from models_store.heads import HeadMode
+from models_store.identity import BaseIdentity
 from models_store.reference_names import (
     HEAD_NAMES,
     RATIO,

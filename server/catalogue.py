@@ -78,7 +78,7 @@ def describe_checkpoint(
     try:
         config = read_config(registry.folder(reference))
         kept = config.model_dump(include={"strategy", "depth", "n", "head", "created", "labels", "threshold"})
-        known |= kept | {"base": config.base, "digest": config.pack_digest}
+        known |= kept | {"base": config.base, "digest": config.pack_digest, "presence": config.presence}
         checkpoint = registry.read(reference)
         known["evaluation"] = headline(checkpoint.evaluation)
         if spec is not None:

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from models_store.errors import BadInputError
 from server.errors import PromptError
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What one call may send.
+
+    Attributes:
+        max_pixels: Largest width times height of one image.
+        max_images: Most images, frames counted one by one.
+        max_total_pixels: Most pixels in all of them, kept in memory at three bytes each.
+    """
+
+    max_pixels: int
+    max_images: int
+    max_total_pixels: int
 
 
 def check_phrases(phrases: list[str], *, max_phrases: int, max_length: int) -> list[str]:
@@ -25,6 +41,15 @@ def check_phrases(phrases: list[str], *, max_phrases: int, max_length: int) -> l
                 f"prompt {number} has {len(phrase):,} characters; 1 to {max_length} are accepted"
             )
     return stripped
+
+
+def check_masks(images: int, phrases: int, max_masks: int) -> None:
+    """Raise BadInputError if images times phrases are more masks than one call may make."""
+    if images * phrases > max_masks:
+        raise BadInputError(
+            f"{images} images times {phrases} prompts are {images * phrases:,} masks; "
+            f"at most {max_masks:,} are accepted per call"
+        )
 
 
 def dataset_of(reference: str) -> str:

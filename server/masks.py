@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,31 @@ def binarize(probability: NDArray[np.float32], threshold: float) -> NDArray[np.b
     """Where a probability map reaches a threshold."""
     mask: NDArray[np.bool_] = probability >= threshold
     return mask
+
+
+def label_map(probabilities: Iterable[NDArray[np.float32]], threshold: float) -> NDArray[np.uint8]:
+    """Which of several things each pixel most probably is.
+
+    Args:
+        probabilities: [H, W] each, at least one and at most 255; looked at one at a time, since
+            several of a large image would fill the memory.
+        threshold: Where none reaches it, there is background.
+
+    Returns:
+        [H, W]: 1 for the first, 2 for the second; where two are equal, the earlier; 0 for background.
+    """
+    labels: NDArray[np.uint8] | None = None
+    for label, probability in enumerate(probabilities, start=1):
+        if labels is None:
+            best = probability.copy()
+            labels = binarize(probability, threshold).astype(np.uint8)
+            continue
+        better = (probability > best) & (probability >= threshold)
+        labels[better] = label
+        np.maximum(best, probability, out=best)
+    if labels is None:
+        raise ValueError("a label map needs at least one probability map")
+    return labels
 
 
 def measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Iterable
 from io import BytesIO
 
@@ -23,8 +24,19 @@ COLOURS = (
     (255, 255, 255),
 )
 OPACITY = 0.4
+# Turning the hue by the golden section keeps each further colour far from those before it.
+GOLDEN_SECTION = 0.618033988749895
 # Outlines keep their look on large images: one pixel per this many.
 OUTLINE_UNIT = 400
+
+
+def colour_of(index: int) -> tuple[int, int, int]:
+    """Colour of the i-th mask; beyond :data:`COLOURS` they are made, and harder to tell apart."""
+    if index < len(COLOURS):
+        return COLOURS[index]
+    further = index - len(COLOURS)
+    red, green, blue = colorsys.hsv_to_rgb(further * GOLDEN_SECTION % 1, (0.55, 0.9)[further % 2], 0.95)
+    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def mask_png(mask: NDArray[np.bool_]) -> bytes:
@@ -42,17 +54,27 @@ def probability_png(probability: NDArray[np.float32]) -> bytes:
     return _png((probability * 255).round().astype(np.uint8))
 
 
+def deep_probability_png(probability: NDArray[np.float32]) -> bytes:
+    """A 16-bit PNG, 65,535 where the probability is 1."""
+    return _png((probability.astype(np.float64) * 65535).round().astype(np.uint16))
+
+
+def labels_png(labels: NDArray[np.uint8]) -> bytes:
+    """An 8-bit PNG whose grey values are the labels themselves."""
+    return _png(labels)
+
+
 def overlay_png(image: NDArray[np.uint8], masks: Iterable[NDArray[np.bool_]]) -> bytes:
     """The image under all masks, each tinted and outlined in its colour.
 
     Args:
         image: RGB [H, W, 3].
-        masks: [H, W] each; the i-th takes the i-th of :data:`COLOURS`.
+        masks: [H, W] each; the i-th takes :func:`colour_of` i.
     """
     shown = image.copy()
     outline = max(1, round(max(image.shape[:2]) / OUTLINE_UNIT))
     for index, mask in enumerate(masks):
-        colour = COLOURS[index % len(COLOURS)]
+        colour = colour_of(index)
         tint = np.array(colour, dtype=np.float32) * OPACITY
         shown[mask] = (shown[mask] * (1 - OPACITY) + tint).round().astype(np.uint8)
         edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -60,7 +82,7 @@ def overlay_png(image: NDArray[np.uint8], masks: Iterable[NDArray[np.bool_]]) ->
     return _png(shown)
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     out = BytesIO()
     Image.fromarray(pixels).save(out, format="PNG", compress_level=3)
     return out.getvalue()

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
+from models_store.checkpoints import CheckpointConfig, NewCheckpoint, learner_tensors
+from models_store.identity import BaseIdentity
 from models_store.packs import ZERO_SHOT
 from models_store.registry import Registry, check_dataset_name
 from models_store.strategies.learner import PromptLearner

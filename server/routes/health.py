@@ -13,7 +13,7 @@ from server import problems
 from server.engine import DEFAULT_THRESHOLD
 from server.images import FORMATS
 from server.problems import KINDS, Problem
-from server.render import COLOURS
+from server.render import colour_of
 from server.routes.parts import PartsOf
 from server.schemas import Capabilities, Health, Output, Readiness
 
@@ -32,7 +32,10 @@ async def readyz(parts: PartsOf, response: Response) -> Readiness:
     """The base model has made a real mask."""
     if not parts.warmup.ready:
         response.status_code = 503
-    return Readiness(ready=parts.warmup.ready, detail=parts.warmup.detail)
+    # A damaged version has an earlier one that stands in for it, so the service is ready all the same.
+    return Readiness(
+        ready=parts.warmup.ready, detail="; ".join([parts.warmup.detail, *parts.engine.faults()])
+    )
 
 
 @router.get("/capabilities")
@@ -49,9 +52,15 @@ async def capabilities(parts: PartsOf) -> Capabilities:
             "max_pixels": settings.max_pixels,
             "max_phrases": settings.max_phrases,
             "max_phrase_length": settings.max_phrase_length,
+            "queue_length": settings.queue_length,
+            "batch_rows": settings.batch_rows,
+            "max_images": settings.max_images,
+            "max_total_pixels": settings.max_total_pixels,
+            "max_masks": settings.max_masks,
         },
         default_threshold=DEFAULT_THRESHOLD,
-        overlay_colours=["#{:02x}{:02x}{:02x}".format(*colour) for colour in COLOURS],
+        overlay_colours=["#{:02x}{:02x}{:02x}".format(*colour_of(i)) for i in range(settings.max_phrases)],
+        faults=parts.engine.faults(),
         version=version(DISTRIBUTION),
     )
 

@@ -1,86 +1,62 @@
-"""``POST /segment``: an image and phrases in, masks out."""
+"""``POST /segment``: images and phrases in, masks out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from threading import Event
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
-from server import problems
-from server.answers import check_output, json_answer, png_answer, versions_of
-from server.images import read_image
-from server.inputs import check_phrases, choose_reference
+from server.answers import json_answer, versions_of
+from server.images.gather import gather
+from server.inputs import check_masks, check_phrases, choose_reference
+from server.outputs import MEDIA_TYPES, Case, Wish, check_output, write_output
+from server.outputs.cases import longest_steps, segment_cases
+from server.outputs.negotiation import check_accepted, choose_output
+from server.request_notes import note_segmentation
+from server.routes.disconnect import run_for_client
+from server.routes.multipart import MultipartRoute
 from server.routes.parts import Parts, PartsOf
-from server.schemas import Output, SegmentAnswer
-
-MULTIPART = "multipart/form-data"
-VERSIONS_HEADER = "X-TuneVLSeg-Versions"
-
-
-class MultipartRoute(APIRoute):
-    """A route that says so when the body is not a form with files."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def checked(request: Request) -> Response:
-            sent = request.headers.get("content-type", "")
-            if sent.partition(";")[0].strip().lower() != MULTIPART:
-                raise HTTPException(
-                    problems.UNSUPPORTED_TYPE.status,
-                    f"the content type is {sent[:100] or 'missing'!r}; {MULTIPART} with the fields image and "
-                    "prompt is accepted",
-                )
-            return await handle(request)
-
-        return checked
-
+from server.routes.segment_docs import RESPONSES, VERSIONS_HEADER
+from server.schemas import Combine, Output, SegmentAnswer, SegmentAnswers
 
 router = APIRouter(tags=["segment"], route_class=MultipartRoute)
 
-PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-PROBLEMS = problems.problem_responses(
-    problems.BAD_REQUEST,
-    problems.UNKNOWN_DATASET,
-    problems.NO_CHAMPION,
-    problems.UNKNOWN_NAME,
-    problems.MISMATCH,
-    problems.TOO_LARGE,
-    problems.UNSUPPORTED_TYPE,
-    problems.INVALID_REQUEST,
-    problems.UNREADABLE_IMAGE,
-    problems.IMAGE_TOO_LARGE,
-    problems.BAD_PROMPT,
-    problems.BAD_INPUT,
-    problems.DAMAGED,
-)
 
-
-@router.post(
-    "/segment",
-    response_model=SegmentAnswer,
-    response_model_exclude_none=False,
-    responses={
-        200: {
-            "description": f"Masks; pictures name what they were made with in `{VERSIONS_HEADER}`.",
-            "content": PNG,
-        },
-        **PROBLEMS,
-    },
-)
+@router.post("/segment", response_model=SegmentAnswer | SegmentAnswers, responses=RESPONSES)
 async def segment(
+    request: Request,
     parts: PartsOf,
-    image: Annotated[
-        UploadFile, File(description="PNG, JPEG, TIFF, BMP, WebP or single-frame DICOM; told by content.")
-    ],
     prompt: Annotated[
-        list[str], Form(description="What to look for; repeat it for several masks.", examples=[["liver"]])
+        list[str],
+        Form(
+            min_length=1,
+            description="What to look for; repeat it for several masks.",
+            examples=[["liver", "left kidney"]],
+        ),
     ],
+    image: Annotated[
+        list[UploadFile],
+        File(
+            description="PNG, JPEG, TIFF (every page), BMP, WebP or DICOM (every frame); told by content. "
+            "Repeat it for several images."
+        ),
+    ] = [],  # noqa: B006 - read only; it is how the field gets an empty default.
+    image_id: Annotated[
+        list[str],
+        Form(
+            description="Id of an image that `POST /images` took, instead of sending it again; repeatable. "
+            "These images come after the files."
+        ),
+    ] = [],  # noqa: B006
+    series: Annotated[
+        bool,
+        Form(
+            description="The files are single-frame DICOM slices of one series: order them by "
+            "ImagePositionPatient along their common normal, else by InstanceNumber."
+        ),
+    ] = False,
     dataset: Annotated[
         str | None, Form(description="Use this dataset's champion.", examples=["busi"])
     ] = None,
@@ -98,61 +74,87 @@ async def segment(
             examples=[0.5],
         ),
     ] = None,
-    output: Annotated[Output, Form(description="`png` and `probability` take one prompt.")] = Output.JSON,
+    combine: Annotated[
+        Combine,
+        Form(
+            description="`masks`: one mask per phrase, which may overlap. `labels`: one label map; each "
+            "pixel is of its most probable phrase where that reaches the threshold, else background (0)."
+        ),
+    ] = Combine.MASKS,
+    output: Annotated[
+        Output | None,
+        Form(description="What to answer with. Default: what the `Accept` header prefers, else `json`."),
+    ] = None,
     probabilities: Annotated[
         bool,
         Form(description="Add PNGs of the image as read and of each probability map (json only)."),
     ] = False,
 ) -> Any:
-    """Segment an image under one or more phrases.
+    """Segment images under one or more phrases.
 
     With neither `dataset` nor `checkpoint` the frozen base model answers alone (zero-shot).
 
         curl -F image=@scan.dcm -F prompt=liver http://127.0.0.1:8080/segment
+
+    | `output` | `Accept` | what | several phrases | several images |
+    | --- | --- | --- | --- | --- |
+    | `json` | `application/json` | COCO run lengths and measures | a mask each | a list |
+    | `png` | `image/png` | 8 bit: 255 inside; label map: the labels | with `combine=labels` | ZIP |
+    | `probability` | | 8 bit: 255 at probability 1 | no | ZIP |
+    | `probability16` | | 16 bit: 65,535 at probability 1 | no | ZIP |
+    | `overlay` | | image under all masks | yes | ZIP |
+    | `nifti` | `application/gzip` | `.nii.gz` of labels | with `combine=labels` | a stack, of one size |
+    | `contours` | `application/vnd.tunevlseg.contours+json` | polygons | yes | a list |
+
+    A ZIP file (`application/zip`) holds one file per image. All coordinates are in pixels of the image as
+    read (upright), from its upper left corner, and half-open; sizes are height, width.
     """
     start = time.perf_counter()
-    settings = parts.settings
+    deadline = time.monotonic() + parts.settings.request_seconds
+    settings, accept = parts.settings, request.headers.get("accept", "")
+    chosen = choose_output(output, accept, MEDIA_TYPES)
     phrases = check_phrases(prompt, max_phrases=settings.max_phrases, max_length=settings.max_phrase_length)
-    check_output(output, phrases)
+    check_output(chosen, phrases, combine)
     reference = choose_reference(dataset, checkpoint)
 
-    def work() -> Response:
-        return _answer(
-            parts,
-            image.file.read(),
-            phrases,
-            reference,
-            threshold=threshold,
-            output=output,
-            probabilities=probabilities,
-            start=start,
-        )
+    def work(gone: Event) -> Response:
+        with parts.decoding:
+            before = time.perf_counter()
+            known = [parts.engine.get_image(each) for each in image_id]
+            files = [each.file.read() for each in image]
+            gathered = gather(files, known, limits=settings.image_limits, series=series)
+            check_masks(len(gathered), len(phrases), settings.max_masks)
+            decode_ms = (time.perf_counter() - before) * 1000
+        cases = segment_cases(parts.engine, gathered, phrases, reference, deadline=deadline, cancelled=gone)
+        note_segmentation([case.result for case in cases])
+        with parts.decoding:
+            wish = Wish(cases[0].result.threshold if threshold is None else threshold, combine, probabilities)
+            timings = {"decode": decode_ms, **longest_steps(cases)}
+            return _response(parts, cases, wish, chosen, output, accept, timings, start)
 
-    return await to_thread.run_sync(work, limiter=parts.limiter)
+    return await run_for_client(request, work, limiter=parts.limiter)
 
 
-def _answer(
+def _response(
     parts: Parts,
-    content: bytes,
-    phrases: list[str],
-    reference: str | None,
-    *,
-    threshold: float | None,
-    output: Output,
-    probabilities: bool,
+    cases: list[Case],
+    wish: Wish,
+    chosen: Output,
+    asked: Output | None,
+    accept: str,
+    timings_ms: dict[str, float],
     start: float,
 ) -> Response:
-    engine = parts.engine
-    before = time.perf_counter()
-    decoded = read_image(content, max_pixels=parts.settings.max_pixels)
-    decode_ms = (time.perf_counter() - before) * 1000
-    result = engine.segment(decoded.pixels, phrases, reference)
-    cut = result.threshold if threshold is None else threshold
-    if output is not Output.JSON:
-        picture = png_answer(decoded, result, output, threshold=cut)
-        versions = versions_of(result, engine.vlsm.spec).model_dump_json()
-        return Response(picture, media_type="image/png", headers={VERSIONS_HEADER: versions})
-    answer = json_answer(decoded, result, engine.vlsm.spec, threshold=cut, probabilities=probabilities)
-    total_ms = (time.perf_counter() - start) * 1000
-    answer.timings_ms = {"decode": decode_ms, **answer.timings_ms, "total": total_ms}
-    return Response(answer.written(), media_type="application/json")
+    spec = parts.engine.vlsm.spec
+    if chosen is Output.JSON:
+        answer = json_answer(cases, spec, wish, timings_ms)
+        answer.timings_ms["total"] = (time.perf_counter() - start) * 1000
+        return Response(answer.written(), media_type="application/json")
+    versions = versions_of(cases[0].result, spec)
+    written = write_output(chosen, cases, wish, versions)
+    check_accepted(written.media_type, asked, accept)
+    headers = {
+        VERSIONS_HEADER: versions.model_dump_json(),
+        "Content-Disposition": f'inline; filename="segmentation{written.suffix}"',
+    }
+    return Response(written.content, media_type=written.media_type, headers=headers)

@@ -90,10 +90,6 @@ class TestImages:
         content = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000)))
         service.refuse_image(content, "image-too-large", "10,000,000,000 pixels", "at most 50,000,000")
 
-    def test_multi_frame_dicom(self, service: Guarded) -> None:
-        content = bundled_dicom("SC_rgb_rle_2frame.dcm")
-        service.refuse_image(content, "unreadable-image", "2 frames", "single-frame DICOM is accepted")
-
 
 class TestFields:
     def test_unknown_dataset(self, service: Guarded) -> None:
@@ -128,8 +124,8 @@ class TestFields:
         texts = ("5,000 characters", "1 to 500 are accepted")
         service.refuse_fields(422, "bad-prompt", *texts, prompt="liver " * 833 + "li")
 
-    def test_nine_prompts(self, service: Guarded) -> None:
-        service.refuse_fields(422, "bad-prompt", "9 prompts; 1 to 8 are accepted", prompt=["x"] * 9)
+    def test_too_many_prompts(self, service: Guarded) -> None:
+        service.refuse_fields(422, "bad-prompt", "33 prompts; 1 to 32 are accepted", prompt=["x"] * 33)
 
     @pytest.mark.parametrize(
         ("threshold", "text"),
@@ -147,20 +143,33 @@ class TestFields:
     def test_unknown_output(self, service: Guarded) -> None:
         service.refuse_fields(422, "invalid-request", "output: ", "'overlay'", output="gif")
 
-    @pytest.mark.parametrize("output", ["png", "probability"])
-    def test_one_picture_for_two_prompts(self, service: Guarded, output: str) -> None:
-        texts = ("shows one mask, but there are 2 prompts", "take json or overlay")
+    @pytest.mark.parametrize(
+        ("output", "what", "instead"),
+        [
+            ("png", "shows one mask", "combine=labels, or take json, contours or overlay"),
+            ("nifti", "shows one mask", "combine=labels, or take json, contours or overlay"),
+            ("probability", "shows one phrase's map", "take json with probabilities"),
+            ("probability16", "shows one phrase's map", "take json with probabilities"),
+        ],
+    )
+    def test_one_picture_for_two_prompts(
+        self, service: Guarded, output: str, what: str, instead: str
+    ) -> None:
+        texts = (f"{what}, but there are 2 prompts", instead)
         service.refuse_fields(422, "bad-input", *texts, prompt=["a", "b"], output=output)
 
     def test_missing_fields_are_listed(self, service: Guarded) -> None:
         problem = service.refuse(
-            422, "invalid-request", "image: ", "prompt: ", files={"picture": ("x", png())}
+            422, "invalid-request", "prompt: ", "series: ", files={"series": (None, "perhaps")}
         )
-        assert [fault["field"] for fault in problem["errors"]] == ["image", "prompt"]
+        assert [fault["field"] for fault in problem["errors"]] == ["prompt", "series"]
+
+    def test_no_image(self, service: Guarded) -> None:
+        service.refuse(422, "bad-input", "no image was sent", "image_id", files={"prompt": (None, "x")})
 
     def test_a_text_in_place_of_the_file(self, service: Guarded) -> None:
         service.refuse(
-            422, "invalid-request", "image: ", files={"prompt": (None, "x"), "image": (None, "text")}
+            422, "invalid-request", "image.0: ", files={"prompt": (None, "x"), "image": (None, "text")}
         )
 
 

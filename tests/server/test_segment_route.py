@@ -66,6 +66,9 @@ class TestJson:
             "format": "DICOM",
             "digest": hashlib.sha256(content).hexdigest(),
             "pixel_spacing_mm": [0.661468, 0.661468],
+            "source": 0,
+            "frame": 0,
+            "frames": 1,
         }
         assert answer["masks"][0]["area_mm2"] == pytest.approx(answer["masks"][0]["area_px"] * 0.661468**2)
         assert answer["notice"] == "Research use only. Not a medical device."
@@ -116,7 +119,7 @@ class TestJson:
 
     def test_timings_add_up(self, service: Service) -> None:
         timings = service.json(prompt="x")["timings_ms"]
-        assert set(timings) == {"decode", "prepare", "image", "text", "mask", "total"}
+        assert set(timings) == {"decode", "prepare", "wait", "image", "text", "mask", "total"}
         assert sum(value for name, value in timings.items() if name != "total") <= timings["total"]
 
     def test_space_around_a_phrase_does_not_matter(self, service: Service) -> None:
@@ -155,7 +158,7 @@ class TestVersions:
             answer = service.json(prompt="x", **fields)
             assert answer["versions"]["dataset"] == "busi"
             digest = service.registry.read(first if version == "v0001" else second).config.pack_digest
-            used = {"version": version, "strategy": strategy, "digest": digest}
+            used = {"version": version, "strategy": strategy, "digest": digest, "instead_of": None}
             assert answer["versions"]["checkpoint"] == used
             assert answer["threshold"] == threshold
 

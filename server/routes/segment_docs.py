@@ -1,0 +1,72 @@
+"""What OpenAPI says of the answers of ``/segment``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from server import problems
+from server.outputs import ZIP
+from server.outputs.contours import CONTOURS
+from server.outputs.nifti import GZIP
+from server.outputs.pictures import PNG
+from server.schemas.contours import ContourAnswer
+
+
+def whole_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's schema without references: FastAPI knows of no second model for one status."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def filled(node: Any) -> Any:
+        if isinstance(node, list):
+            return [filled(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        return filled(parts[name]) if name in parts else {key: filled(value) for key, value in node.items()}
+
+    return {key: filled(value) for key, value in schema.items()}
+
+
+VERSIONS_HEADER = "X-TuneVLSeg-Versions"
+FILE = {"schema": {"type": "string", "format": "binary"}}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Masks, as `output` or `Accept` says.",
+        "headers": {
+            VERSIONS_HEADER: {
+                "description": "What a file was made with, as JSON of the schema `Versions`.",
+                "schema": {"type": "string"},
+            }
+        },
+        "content": {
+            PNG: FILE,
+            ZIP: FILE,
+            GZIP: FILE,
+            CONTOURS: {"schema": whole_schema(ContourAnswer)},
+        },
+    },
+    **problems.problem_responses(
+        problems.BAD_REQUEST,
+        problems.UNKNOWN_DATASET,
+        problems.NO_CHAMPION,
+        problems.UNKNOWN_NAME,
+        problems.NOT_ACCEPTABLE,
+        problems.MISMATCH,
+        problems.TOO_LARGE,
+        problems.UNSUPPORTED_TYPE,
+        problems.INVALID_REQUEST,
+        problems.UNREADABLE_IMAGE,
+        problems.IMAGE_TOO_LARGE,
+        problems.BAD_PROMPT,
+        problems.BAD_INPUT,
+        problems.UNKNOWN_IMAGE,
+        problems.DAMAGED,
+        problems.QUEUE_FULL,
+        problems.SHUTTING_DOWN,
+        problems.DEADLINE,
+    ),
+}
