@@ -8,8 +8,9 @@ from torch import Tensor
 from models_store.identity import PresenceCut
 
 SCORE = "mean of the top 0.5 %"
-# Of the pixels of the model's square. A single pixel, or a small window, is near 1 in most images, whatever is
-# asked for; the mean of all pixels mostly says how large the thing is. docs/decisions/0012-absent.md compares.
+# Of the pixels of the model's square. A single pixel, or a small window, is near 1 in most images,
+# whatever is asked for; the mean of all pixels mostly says how large the thing is.
+# docs/decisions/0012-the-absent-decision.md compares them.
 SHARE = 0.005
 
 

@@ -11,11 +11,12 @@ import torch
 from lightning_fabric import Fabric
 
 from models_store.checkpoints import CheckpointConfig, NewCheckpoint, learner_tensors
-from models_store.identity import BaseIdentity
+from models_store.identity import BaseIdentity, PresenceCut
 from models_store.packs import ZERO_SHOT
 from models_store.registry import Registry, check_dataset_name
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
+from trainer.calibration import calibrate
 from trainer.data.examples import Counted
 from trainer.encoded import RememberedImages, usable
 from trainer.evaluate import evaluate_examples
@@ -114,7 +115,8 @@ def tune(
         result: TuneResult | None = None
         if fabric.global_rank == 0:
             report, extras = _measure(vlsm, learner, data, progress, settings, fabric.device, watch)
-            config = _configuration(vlsm, learner, options, data, dataset, identity, settings)
+            presence = _presence(vlsm, learner, data, settings, fabric.device)
+            config = _configuration(vlsm, learner, options, data, dataset, identity, settings, presence)
             card = model_card(
                 config, report, dataset=dataset, settings=settings, learned=learner.parameter_count()
             )
@@ -210,6 +212,17 @@ def _measure(
     return report, extras | {HTML: page}
 
 
+def _presence(
+    vlsm: FrozenVLSM, learner: PromptLearner, data: TuningData, settings: TuneSettings, device: torch.device
+) -> PresenceCut | None:
+    """The absent decision, from images held out of ``train``; without such images there is none."""
+    if settings.select_on == REPORT_SPLIT:
+        return None
+    return calibrate(
+        vlsm, learner.fold(), data.select, device=device, seed=settings.seed, batch_size=settings.batch_size
+    )
+
+
 def _configuration(
     vlsm: FrozenVLSM,
     learner: PromptLearner,
@@ -218,6 +231,7 @@ def _configuration(
     dataset: str,
     run: str,
     settings: TuneSettings,
+    presence: PresenceCut | None,
 ) -> CheckpointConfig:
     pack = learner.fold()
     return CheckpointConfig(
@@ -230,6 +244,7 @@ def _configuration(
         base=BaseIdentity(name=vlsm.spec.name, digest=vlsm.spec.digest),
         preprocessing=vlsm.spec.preprocessing,
         threshold=settings.threshold,
+        presence=presence,
         labels=data.train.all_phrases(),
         data={
             "dataset": dataset,
