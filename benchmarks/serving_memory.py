@@ -1,0 +1,100 @@
+"""Memory of many checkpoints and of many requests, each in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from serving_bed import SIDE, STRATEGIES, Images, Row, bench_serve, engine_on, load_model, publish, server_on
+
+from models_store.registry import Registry
+
+
+def memory() -> int:
+    """Bytes this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def resident(model: str, *, checkpoints: int, threads: int | None) -> list[Row]:
+    """What so many MaPLe checkpoints (both modalities and a head) add to a process that serves none."""
+    with tempfile.TemporaryDirectory() as place, multiprocessing.get_context("spawn").Pool(1) as pool:
+        publish(Registry(Path(place)), load_model(model, threads), ("maple",), checkpoints)
+        added, tensors = pool.apply(_load_all, (model, place, threads))
+    bound = 150e6 * checkpoints / 500
+    told = f"{added / 1e6:.0f} MB, of which {tensors / 1e6:.0f} MB are tensors"
+    what = f"memory of {checkpoints} resident checkpoints, over none"
+    return [Row(what, f"<= {bound / 1e6:.0f} MB", told, added <= bound)]
+
+
+def _load_all(model: str, place: str, threads: int | None) -> tuple[int, int]:
+    vlsm, registry, images = load_model(model, threads), Registry(Path(place)), Images()
+    # Without caches of features, what grows is the checkpoints.
+    with engine_on(vlsm, registry, image_cache_bytes=0, text_cache_bytes=0, kept_packs=10_000) as engine:
+        names = registry.datasets()
+        # What the first masks and the first reading of a checkpoint need is not the other checkpoints'.
+        for reference in (None, names[0], None, names[0]):
+            engine.segment(images(), ["tumour"], reference)
+        gc.collect()
+        before = memory()
+        served = [engine.packs.get(engine.resolve(name)) for name in names]
+        for name in names[-3:]:
+            engine.segment(images(), ["tumour"], name)
+        gc.collect()
+        assert len(engine.packs) == len(names)
+        return memory() - before, sum(each.size for each in served[1:])
+
+
+def growth(model: str, *, requests: int, warm_up: int, repeat: float, threads: int | None) -> list[Row]:
+    """Memory of a server after so many requests of random mixes, against after its warm-up.
+
+    Every strategy and zero-shot, one to three phrases, images repeated and new. The warm-up fills
+    the caches to their budgets, which are made small so that it can.
+    """
+    mine, theirs = multiprocessing.get_context("spawn").Pipe()
+    with tempfile.TemporaryDirectory() as place:
+        publish(
+            Registry(Path(place) / "registry"), load_model(model, threads), STRATEGIES, 2 * len(STRATEGIES)
+        )
+        process = multiprocessing.get_context("spawn").Process(
+            target=_serve, args=(model, place, threads, theirs)
+        )
+        process.start()
+        try:
+            url = mine.recv()
+            start, failed = _load(url, warm_up, repeat, 0)
+            seen = [start]
+            for chunk in range(1, 11):
+                end, more = _load(url, max(requests // 10, 1), repeat, chunk)
+                seen.append(end)
+                failed += more
+        finally:
+            mine.send("end")
+            process.join()
+    grown = max(seen[1:]) / start - 1
+    told = f"{grown:.1%} at most, from {start / 1e6:.0f} MB to {seen[-1] / 1e6:.0f} MB; {failed} failed"
+    what = f"memory growth over {requests} requests of random mixes, after {warm_up}"
+    return [Row(what, "< 5 %", told, grown < 0.05 and not failed)]
+
+
+def _load(url: str, requests: int, repeat: float, seed: int) -> tuple[int, int]:
+    """Memory of the server after so many requests, and how many failed."""
+    phrases = 1 + seed % 3
+    report = bench_serve(
+        url,
+        *("--requests", str(requests), "--repeat", str(repeat), "--seed", str(seed), "--clients", "8"),
+        *("--prompts-each", str(phrases), "--image-side", str(SIDE + 32 * (seed % 4)), "--warm-up", "0"),
+    )
+    return report["server"]["resident_bytes"], report["failed"]
+
+
+def _serve(model: str, place: str, threads: int | None, pipe: Connection) -> None:
+    vlsm = load_model(model, threads)
+    budgets = {"image_cache_bytes": 64 * 1024**2, "text_cache_bytes": 1024**2, "kept_packs": 8}
+    with server_on(vlsm, Path(place), **budgets) as (url, _, _):
+        pipe.send(url)
+        pipe.recv()
