@@ -134,12 +134,14 @@ def head_from_tensors(tensors: dict[str, Tensor], mode: HeadMode) -> AdditiveHea
     conv, reduce = weights["conv"], weights["reduce"]
     if conv is None or wrong:
         raise DamagedError(f"the checkpoint says head {mode.value!r} but holds no head")
-    if reduce is None:
-        head = AdditiveHead(conv.shape[1], mode)
-    else:
-        head = AdditiveHead(reduce.shape[1], mode, reduce.shape[0])
+    # No first values are drawn for what is replaced, and no memory is taken twice.
+    with torch.device("meta"):
+        if reduce is None:
+            head = AdditiveHead(conv.shape[1], mode)
+        else:
+            head = AdditiveHead(reduce.shape[1], mode, reduce.shape[0])
     try:
-        head.load_state_dict(tensors)
+        head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except RuntimeError as error:
         raise DamagedError(f"the head's tensors do not fit: {error}") from error
     return head.eval().requires_grad_(False)

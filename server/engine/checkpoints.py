@@ -146,7 +146,8 @@ class PackCache:
             config.strategy,
             config.threshold,
             config.pack_digest,
-            pack.to(self.device),
+            # It is where it should be already; moving copies the head.
+            pack if self.device == "cpu" else pack.to(self.device),
             pack.visual_digest,
             pack_bytes(pack),
             config.presence,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from server.routes.parts import PartsOf
@@ -15,10 +13,10 @@ CONTENT = {"text/plain": TEXT, CONTENT_TYPE_LATEST.partition(";")[0]: TEXT}
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": CONTENT}})
-async def metrics(parts: PartsOf, accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
+async def metrics(parts: PartsOf, request: Request) -> Response:
     """Counts, durations, caches, swaps and memory, in Prometheus' text format.
 
     No series holds an image, a phrase, a user or a name from a registry.
     """
-    content, media_type = parts.metrics.written(accept)
+    content, media_type = parts.metrics.written(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -12,11 +13,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from serving import bundled_dicom, png, publish, tree
 
 from models_store.registry import CHAMPION, Reference, Registry
@@ -125,6 +130,12 @@ def test_a_real_dicom_file_and_a_real_image(client: httpx.Client) -> None:
     assert (image["image"]["format"], len(image["masks"])) == ("PNG", 2)
 
 
+def probability(answer: dict[str, Any]) -> NDArray[np.int16]:
+    """The probability map of an answer's mask, 255 at probability 1."""
+    content = base64.b64decode(answer["masks"][0]["probability_png"])
+    return np.asarray(Image.open(BytesIO(content))).astype(np.int16)
+
+
 def test_an_alias_moves_under_load(client: httpx.Client, data_dir: Path) -> None:
     """No request fails, and each answer is of one version from end to end."""
     content = png(60, 60)
@@ -132,8 +143,8 @@ def test_an_alias_moves_under_load(client: httpx.Client, data_dir: Path) -> None
         version: segment(client, content, checkpoint=f"busi/{version}", probabilities="true")
         for version in ("v0001", "v0002")
     }
-    maps = {version: answer["masks"][0]["probability_png"] for version, answer in expected.items()}
-    assert maps["v0001"] != maps["v0002"]
+    maps = {version: probability(answer) for version, answer in expected.items()}
+    assert np.abs(maps["v0001"] - maps["v0002"]).max() > 20
     stop = threading.Event()
     seen: set[str] = set()
 
@@ -144,7 +155,8 @@ def test_an_alias_moves_under_load(client: httpx.Client, data_dir: Path) -> None
                 answer = segment(own, content, dataset="busi", probabilities="true")
                 used = answer["versions"]["checkpoint"]
                 assert used == expected[used["version"]]["versions"]["checkpoint"]
-                assert answer["masks"] == expected[used["version"]]["masks"]
+                # In a batch with others, sums are made in another order: a grey may be the next one.
+                assert np.abs(probability(answer) - maps[used["version"]]).max() <= 1
                 seen.add(used["version"])
                 answered += 1
         return answered

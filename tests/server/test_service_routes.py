@@ -127,7 +127,7 @@ class TestOpenApi:
                     if status >= "400" and path != "/readyz":
                         assert "application/problem+json" in answer["content"], (path, status)
         examples = statuses["404"]["content"]["application/problem+json"]["examples"]
-        assert {"unknown-dataset", "no-champion", "unknown-name"} == set(examples)
+        assert {"unknown-dataset", "no-champion", "unknown-name", "unknown-image"} == set(examples)
 
     def test_references_lead_somewhere(self, client: TestClient) -> None:
         described = client.get("/openapi.json").json()
