@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +16,10 @@ MAY_IMPORT = {
     "models_store": {"models_store"},
     "trainer": {"models_store", "trainer"},
     "server": {"models_store", "trainer", "server"},
-    # A client of the REST API like any other.
+    # A client of the REST API like any other: it has the typed client, and nothing else of the server.
     "webui": {"webui"},
 }
+CLIENT = "server.client"
 # The composition root: commands put the rooms together.
 COMPOSITION_ROOT = REPOSITORY / "server" / "cli"
 # What a room knows nothing of.
@@ -44,7 +47,13 @@ def imported(source: str, package: list[str]) -> Iterator[str]:
 
 
 def faults(room: str, path: Path, source: str) -> list[str]:
-    tops = {name.split(".")[0] for name in imported(source, list(path.relative_to(REPOSITORY).parent.parts))}
+    names = imported(source, list(path.relative_to(REPOSITORY).parent.parts))
+    allowed_client = room == "webui"
+    tops = {
+        name.split(".")[0]
+        for name in names
+        if not (allowed_client and (name == CLIENT or name.startswith(f"{CLIENT}.")))
+    }
     allowed = set(ROOMS) if path.is_relative_to(COMPOSITION_ROOT) else MAY_IMPORT[room]
     return sorted(((tops & set(ROOMS)) - allowed) | (tops & KNOWS_NOTHING_OF[room]))
 
@@ -73,7 +82,25 @@ def test_rooms_import_only_leftwards(room: str) -> None:
         ("webui/x.py", "if True:\n    from models_store.errors import StudioError", ["models_store"]),
         ("webui/x.py", "import importlib\nimportlib.import_module('server.app')", ["server"]),
         ("webui/x.py", "import httpx", []),
+        ("webui/x.py", "from server.client import Client", []),
+        ("webui/x.py", "from server import client", ["server"]),
+        ("webui/x.py", "from server.schemas import Output", ["server"]),
+        ("webui/x.py", "import server.clientele", ["server"]),
+        ("trainer/x.py", "from server.client import Client", ["server"]),
     ],
 )
 def test_the_rule_sees_what_it_should(path: str, source: str, expected: list[str]) -> None:
     assert faults(path.split("/", maxsplit=1)[0], REPOSITORY / path, source) == expected
+
+
+def test_the_client_brings_no_model_and_no_server_along() -> None:
+    """Whoever only talks to a server installs and loads neither."""
+    code = (
+        "import sys, server.client; "
+        "print(sorted({name.split('.')[0] for name in sys.modules} & set(sys.argv[1:])))"
+    )
+    heavy = ["torch", "transformers", "safetensors", "fastapi", "starlette", "pydicom", "nibabel", "cv2"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout.strip() == "[]"

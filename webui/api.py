@@ -1,17 +1,22 @@
-"""The REST API as the page sees it: five calls, and one kind of error."""
+"""The REST API as the page sees it: four calls, and one kind of error, in sentences."""
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-# A first request after start may wait for the model, and a large image takes seconds on a CPU.
-SEGMENT_TIMEOUT_S = 180.0
-LIST_TIMEOUT_S = 10.0
+from server.client import (
+    Client,
+    ClientError,
+    NoAnswerError,
+    ProblemError,
+    TimedOutError,
+    UnexpectedAnswerError,
+    Upload,
+)
 
 
 class ApiError(Exception):
@@ -37,33 +42,35 @@ class Readiness:
 
 
 class StudioApi:
-    """A client of one TuneVLSeg server; safe to share between threads."""
+    """The calls of the page to one TuneVLSeg server; safe to share between threads."""
 
     def __init__(self, api_url: str) -> None:
         """Args:
         api_url: Where the API is, such as ``http://127.0.0.1:8080``.
         """
-        # A proxy that the environment names cannot reach this machine's loopback.
-        self._client = httpx.Client(base_url=api_url, trust_env=not _is_loopback(httpx.URL(api_url).host))
+        self._client = Client(api_url)
 
     def readiness(self) -> Readiness:
-        """Ask ``/readyz`` and name the base model; never raises."""
+        """Ask whether the service is ready and name the base model; never raises."""
         try:
-            self._json("GET", "/readyz")
-            base = self._json("GET", "/capabilities").get("base", {})
+            with _sentences():
+                said = self._client.readiness()
+                if not said.ready:
+                    return Readiness(False, f"Not ready yet: {_sentence(said.detail)}")
+                base = self._client.capabilities().base
         except ApiError as error:
-            if error.status == httpx.codes.SERVICE_UNAVAILABLE:
-                return Readiness(False, f"Not ready yet: {error.detail}")
             return Readiness(False, error.title)
         return Readiness(True, f"Ready · {base.get('name', 'model loaded')}")
 
     def datasets(self) -> list[dict[str, Any]]:
         """Datasets that have checkpoints."""
-        return list(self._json("GET", "/datasets"))
+        with _sentences():
+            return [each.model_dump(mode="json") for each in self._client.datasets()]
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """Checkpoints of every dataset, usable or not."""
-        return list(self._json("GET", "/checkpoints"))
+        with _sentences():
+            return [each.model_dump(mode="json") for each in self._client.checkpoints()]
 
     def segment(self, *, path: Path, name: str, phrases: list[str], model: dict[str, str]) -> dict[str, Any]:
         """Segment an image file, asking for what the viewer draws from.
@@ -78,65 +85,46 @@ class StudioApi:
             The JSON answer with a probability PNG in every mask and ``image.preview_png``.
 
         Raises:
-            ApiError: The API refused, or could not be reached.
+            ApiError: The API refused, or could not be reached, or the file holds several images.
             OSError: The file is gone.
         """
-        with path.open("rb") as file:
-            answer: dict[str, Any] = self._json(
-                "POST",
-                "/segment",
-                files={"image": (name, file)},
-                data={"prompt": phrases, "output": "json", "probabilities": "true", **model},
-                timeout=SEGMENT_TIMEOUT_S,
+        with _sentences():
+            answer = self._client.segment(
+                Upload(path, name),
+                phrases,
+                dataset=model.get("dataset"),
+                checkpoint=model.get("checkpoint"),
+                probabilities=True,
             )
-        return answer
-
-    def _json(self, method: str, path: str, *, timeout: float = LIST_TIMEOUT_S, **request: Any) -> Any:
-        try:
-            response = self._client.request(method, path, timeout=timeout, **request)
-        except httpx.TimeoutException as error:
+        if len(answer.images) != 1:
             raise ApiError(
-                "The service took too long", f"No answer within {timeout:.0f} seconds. Please try again."
-            ) from error
-        except httpx.HTTPError as error:
-            raise ApiError(
-                "The service cannot be reached", "Is it running? Please try again in a moment."
-            ) from error
-        if response.is_error:
-            raise _problem(response)
-        try:
-            return response.json()
-        except ValueError as error:
-            raise ApiError(
-                "Unexpected answer",
-                f"{path} did not answer with JSON. Is this address a TuneVLSeg server?",
-                response.status_code,
-            ) from error
+                "Several images in one file",
+                f"The file holds {len(answer.images)} images or frames, and this page shows one. "
+                "The REST API and the command line segment them all.",
+            )
+        made = answer.model_dump(mode="json", exclude={"images"})
+        return answer.images[0].model_dump(mode="json", include={"image", "masks"}) | made
 
 
-def _problem(response: httpx.Response) -> ApiError:
-    """The RFC 9457 problem document of a response, or a plain sentence where it has none."""
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn the client's errors into what a person reads."""
     try:
-        document = response.json()
-    except ValueError:
-        document = {}
-    if not isinstance(document, dict):
-        document = {}
-    detail = document.get("detail")
-    if not isinstance(detail, str) or not detail:
-        detail = f"The service answered with status {response.status_code}."
-    return ApiError(
-        str(document.get("title") or response.reason_phrase or "Request refused"),
-        # On the page it stands as a sentence of its own.
-        detail[:1].upper() + detail[1:],
-        response.status_code,
-    )
+        yield
+    except ProblemError as error:
+        # On the page the detail stands as a sentence of its own.
+        raise ApiError(error.title, _sentence(error.detail), error.status) from error
+    except TimedOutError as error:
+        raise ApiError("The service took too long", f"{_sentence(str(error))}. Please try again.") from error
+    except NoAnswerError as error:
+        raise ApiError(
+            "The service cannot be reached", "Is it running? Please try again in a moment."
+        ) from error
+    except UnexpectedAnswerError as error:
+        raise ApiError("Unexpected answer", _sentence(str(error)), error.status) from error
+    except ClientError as error:
+        raise ApiError("Request failed", _sentence(str(error))) from error
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -65,12 +65,43 @@ def segment(url: str, picture: Path) -> dict[str, object]:
     return StudioApi(url).segment(path=picture, name="a.png", phrases=["x", "y"], model={"dataset": "busi"})
 
 
+IMAGE = {
+    "image": {"width": 2, "height": 1, "format": "PNG", "digest": "d", "pixel_spacing_mm": None},
+    "masks": [],
+}
+MADE = {
+    "threshold": 0.5,
+    "versions": {"base": {"name": "tiny", "digest": "b"}, "dataset": None, "checkpoint": None},
+    "timings_ms": {"total": 1.0},
+}
+CAPABILITIES = {
+    "base": {"name": "tiny"},
+    "backend": {"name": "torch"},
+    "strategies": [],
+    "outputs": ["json"],
+    "image_formats": ["PNG"],
+    "limits": {},
+    "default_threshold": 0.5,
+    "overlay_colours": [],
+    "version": "1",
+}
+
+
 def test_segment_sends_one_form_with_every_phrase(answers: Answers, picture: Path) -> None:
-    answers.answer = (200, "application/json", b'{"masks": []}')
-    assert segment(answers.url, picture) == {"masks": []}
+    answers.answer = (200, "application/json", json.dumps(IMAGE | MADE).encode())
+    answer = segment(answers.url, picture)
+    assert answer["masks"] == []
+    assert answer["threshold"] == 0.5
+    assert IMAGE["image"].items() <= answer["image"].items()
     for part in (b"picture bytes", b'filename="a.png"', b"x\r\n", b"y\r\n", b"busi", b'name="probabilities"'):
         assert part in answers.body
     assert answers.body.count(b'name="prompt"') == 2
+
+
+def test_a_file_of_several_images_is_explained(answers: Answers, picture: Path) -> None:
+    answers.answer = (200, "application/json", json.dumps({"images": [IMAGE, IMAGE]} | MADE).encode())
+    with pytest.raises(ApiError, match="holds 2 images or frames, and this page shows one"):
+        segment(answers.url, picture)
 
 
 def test_a_problem_document_keeps_title_detail_and_status(answers: Answers, picture: Path) -> None:
@@ -100,7 +131,8 @@ def test_readiness_tells_loading_from_absent(answers: Answers) -> None:
     loading = StudioApi(answers.url).readiness()
     assert not loading.ready
     assert loading.text == "Not ready yet: No first mask yet"
-    answers.answer = (200, "application/json", b'{"base": {"name": "tiny"}}')
+    ready_too = {"ready": True, "detail": "the base model makes masks"}
+    answers.answer = (200, "application/json", json.dumps(CAPABILITIES | ready_too).encode())
     ready = StudioApi(answers.url).readiness()
     assert (ready.ready, ready.text) == (True, "Ready · tiny")
 
