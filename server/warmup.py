@@ -38,9 +38,10 @@ class WarmUp:
         self.detail = "the base model makes masks"
 
     def end(self) -> None:
-        """The service takes nothing new from here on."""
-        self.ready = False
-        self.detail = "the service is shutting down"
+        """The service takes nothing new from here on; a fault found before stays what is wrong."""
+        if self.ready:
+            self.ready = False
+            self.detail = "the service is shutting down"
 
     def _one_mask(self) -> None:
         ramp = np.linspace(0, 255, SIDE, dtype=np.uint8)
