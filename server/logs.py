@@ -104,8 +104,9 @@ def _add_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _add_facts(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    # Facts lie under what the line says anyway: none can pose as another line's time or level.
-    return {**getattr(_record(event), FACTS, {}), **event}
+    # What the line says of itself comes first: no fact can pose as another line's time or level.
+    facts: dict[str, Any] = getattr(_record(event), FACTS, {})
+    return {**event, **{name: value for name, value in facts.items() if name not in event}}
 
 
 def _without_uploads(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

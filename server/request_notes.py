@@ -71,6 +71,8 @@ def note(**facts: Any) -> None:
 def note_segmentation(results: Sequence[Segmentation], *, user: str = "") -> None:
     """Note what a request's masks were made with.
 
+    Of several images, a cache hit means all of them; timings and batch are the first one's.
+
     Args:
         results: One for each image; all of one checkpoint and the same phrases.
         user: Who asked, where that is known.
@@ -84,7 +86,13 @@ def note_segmentation(results: Sequence[Segmentation], *, user: str = "") -> Non
         facts["dataset"] = first.checkpoint.reference.dataset
         facts["checkpoint"] = str(first.checkpoint.reference)
         facts["strategy"] = first.checkpoint.strategy
-    facts["cache"] = dict(first.cache)
+    if first.instead_of is not None:
+        facts["instead_of"] = str(first.instead_of)
+    facts["batch_rows"] = first.batch_rows
+    facts["cache"] = {
+        kind: "hit" if all(result.cache[kind] == "hit" for result in results) else "miss"
+        for kind in first.cache
+    }
     facts["timings_ms"] = rounded(first.timings_ms)
     if user:
         facts["user"] = user

@@ -250,6 +250,7 @@ class Engine:
             timings_ms=({} if choice is None else {"load": load * 1000}) | steps | made.timings_ms,
             cache=made.cache,
             instead_of=None if choice is None else choice.instead_of,
+            batch_rows=made.batch_rows,
         )
 
     def put_image(self, image: DecodedImage, *, user: str = "") -> PutImage:

@@ -105,7 +105,7 @@ class Forward:
             mine = logits[start : start + piece.rows]
             start += piece.rows
             use: dict[str, CacheUse] = {"image": image, "text": text}
-            piece.made.set_result(Made(mine, dict(timings), started, use))
+            piece.made.set_result(Made(mine, dict(timings), started, use, len(rows)))
 
     def _encode_images(self, pieces: Sequence[Piece]) -> tuple[list[ImageFeatures], list[CacheUse]]:
         keys = [self.image_key(piece.digest, piece.visual_digest) for piece in pieces]

@@ -69,12 +69,14 @@ class Made:
         timings_ms: Steps ``image``, ``text`` and ``mask`` of its batch.
         started: When its batch began (``time.perf_counter()``).
         cache: For ``image`` and ``text``.
+        batch_rows: Pairs of image and phrase in its batch.
     """
 
     logits: Tensor
     timings_ms: dict[str, float]
     started: float
     cache: dict[str, CacheUse]
+    batch_rows: int = 0
 
 
 @dataclass(eq=False)

@@ -47,6 +47,7 @@ class Segmentation:
         timings_ms: Steps ``load`` (where a checkpoint was read), ``prepare``, ``wait`` (for one's
             turn), ``image``, ``text`` and ``mask``; the last three are those of the whole batch.
         cache: For ``image`` and ``text``, whether nothing of them had to be computed.
+        batch_rows: Pairs of image and phrase in the batch that it was made in.
         instead_of: The version that the alias names, where it is damaged and ``checkpoint`` is the
             one before it.
     """
@@ -59,6 +60,7 @@ class Segmentation:
     timings_ms: dict[str, float]
     cache: dict[str, CacheUse] = field(default_factory=dict)
     instead_of: Reference | None = None
+    batch_rows: int = 0
 
     @property
     def threshold(self) -> float:

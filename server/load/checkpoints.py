@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
+from models_store.checkpoints import CheckpointConfig, NewCheckpoint, learner_tensors
 from models_store.heads import HeadMode
+from models_store.identity import BaseIdentity
 from models_store.registry import CHAMPION, Reference, Registry
 from models_store.strategies import make_learner
 from models_store.vlsm import FrozenVLSM
@@ -55,6 +56,7 @@ def publish_random(
         base=BaseIdentity(name=vlsm.spec.name, digest=vlsm.spec.digest),
         preprocessing=vlsm.spec.preprocessing,
         threshold=0.5,
+        presence=None,
         labels=["a random thing"],
         seed=seed,
         pack_digest=pack.digest,

@@ -28,18 +28,19 @@ class ServerStartError(StudioError):
 
 
 @contextmanager
-def own_server(options: Sequence[str] = ()) -> Iterator[str]:
+def own_server(options: Sequence[str] = (), log: Path | None = None) -> Iterator[str]:
     """A server that lives as long as the block; its address, once it is ready.
 
     Args:
         options: Further options of ``tunevlseg serve``.
+        log: Where its output goes. Default: kept until it ends, in case it does not start.
 
     Raises:
         ServerStartError: It ended, or was not ready in time.
     """
     with tempfile.TemporaryDirectory() as place:
         # A file, not a pipe: nobody has to read along for the server not to block.
-        said = Path(place) / "server.log"
+        said = Path(place) / "server.log" if log is None else log
         with said.open("wb") as out:
             process = subprocess.Popen([*COMMAND, *options], stdout=out, stderr=subprocess.STDOUT)
         try:

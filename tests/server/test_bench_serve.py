@@ -56,17 +56,22 @@ def test_a_server_of_ones_own_a_mix_of_checkpoints_and_a_folder(
 
 def test_failures_are_told_and_the_exit_code_says_so(tiny_folder: Path, tmp_path: Path) -> None:
     options = ["--base", str(tiny_folder), "--device", "cpu", "--data-dir", str(tmp_path / "data")]
-    with own_server(options) as url:
-        result = run(
-            "--url", url, "--requests", "4", "--clients", "2", "--warm-up", "0", "--checkpoint", "busi"
-        )
-        fine = run(
-            "--url", f"{url}/", "--rate", "200", "--requests", "3", "--warm-up", "0", "--image-side", "64"
-        )
+    log = tmp_path / "log"
+    with own_server(options, log) as url:
+        common = ("--url", url, "--warm-up", "0", "--image-side", "64")
+        result = run(*common, "--requests", "4", "--clients", "2", "--checkpoint", "busi")
+        fine = run(*common, "--rate", "200", "--requests", "3")
     assert result.exit_code == 1
     assert "/problems/unknown-dataset" in result.output
     assert fine.exit_code == 0, fine.output
     assert "loop open, rate 200.0" in fine.output
+    # The server logs each of them on one line of JSON, and uvicorn's own access log is silent.
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    asked = [line for line in lines if line.get("route") == "/segment"]
+    assert sorted(line["status"] for line in asked) == [200] * 3 + [404] * 4
+    assert all(line["event"] == "request" and line["request_id"] for line in asked)
+    assert {line["logger"] for line in lines} <= {"server.requests", "uvicorn.error"}
+    assert "HTTP/1.1" not in log.read_text()
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:

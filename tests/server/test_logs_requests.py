@@ -126,10 +126,20 @@ class TestLines:
         assert (line["method"], line["route"], line["status"]) == ("POST", "/segment", 200)
         assert (line["dataset"], line["checkpoint"], line["strategy"]) == ("busi", "busi/v0001", "coop")
         assert (line["images"], line["phrases"]) == (1, 1)
-        assert set(line["cache"]) == {"image", "text"}
+        assert line["cache"] == {"image": "miss", "text": "miss"}
+        assert line["batch_rows"] == 1
         assert {"image", "text", "mask"} <= set(line["timings_ms"])
         assert line["duration_ms"] >= sum(line["timings_ms"].values()) - 0.1
         assert line["level"] == "info"
+
+    def test_of_several_images_a_hit_means_all(self, service: Service) -> None:
+        known, new = ("image", (FILE, png())), ("image", (FILE, png(seed=1)))
+        with TestClient(service.app) as client:
+            for files in ([known], [known, new], [known, new]):
+                assert client.post("/segment", files=files, data={"prompt": PHRASE}).status_code == 200
+        lines = service.requests()
+        assert [line["images"] for line in lines] == [1, 2, 2]
+        assert [line["cache"]["image"] for line in lines] == ["miss", "miss", "hit"]
 
     def test_neither_phrases_nor_file_names_nor_addresses(self, service: Service) -> None:
         with TestClient(service.app) as client:
