@@ -13,6 +13,9 @@ from serving_bed import SIDE, STRATEGIES, Images, Row, bench_serve, engine_on, l
 
 from models_store.registry import Registry
 
+# Memory is looked at after each tenth of the requests.
+CHUNKS, WARM_CHUNKS = 10, 4
+
 
 def memory() -> int:
     """Bytes this process holds."""
@@ -64,19 +67,25 @@ def growth(model: str, *, requests: int, warm_up: int, repeat: float, threads: i
             target=_serve, args=(model, place, threads, theirs)
         )
         process.start()
+        # Its end alone is left open, so that its death ends the wait for its address.
+        theirs.close()
         try:
             url = mine.recv()
-            start, failed = _load(url, warm_up, repeat, 0)
-            seen = [start]
-            for chunk in range(1, 11):
-                end, more = _load(url, max(requests // 10, 1), repeat, chunk)
-                seen.append(end)
-                failed += more
+            # Every number of phrases and every size once, so that the largest batches have been seen.
+            warm = [_load(url, max(warm_up // WARM_CHUNKS, 1), repeat, seed) for seed in range(WARM_CHUNKS)]
+            runs = [
+                _load(url, max(requests // CHUNKS, 1), repeat, WARM_CHUNKS + seed) for seed in range(CHUNKS)
+            ]
         finally:
-            mine.send("end")
+            mine.close()
             process.join()
-    grown = max(seen[1:]) / start - 1
-    told = f"{grown:.1%} at most, from {start / 1e6:.0f} MB to {seen[-1] / 1e6:.0f} MB; {failed} failed"
+    start, seen = warm[-1][0], [held for held, _ in runs]
+    failed = sum(more for _, more in (*warm, *runs))
+    grown = max(seen) / start - 1
+    told = (
+        f"{grown:.1%} at most; {start / 1e6:.0f} MB, then {', '.join(f'{held / 1e6:.0f}' for held in seen)}; "
+        f"{failed} failed"
+    )
     what = f"memory growth over {requests} requests of random mixes, after {warm_up}"
     return [Row(what, "< 5 %", told, grown < 0.05 and not failed)]
 
@@ -97,4 +106,5 @@ def _serve(model: str, place: str, threads: int | None, pipe: Connection) -> Non
     budgets = {"image_cache_bytes": 64 * 1024**2, "text_cache_bytes": 1024**2, "kept_packs": 8}
     with server_on(vlsm, Path(place), **budgets) as (url, _, _):
         pipe.send(url)
-        pipe.recv()
+        # Until the other end is closed.
+        pipe.poll(None)

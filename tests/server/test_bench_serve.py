@@ -61,14 +61,18 @@ def test_failures_are_told_and_the_exit_code_says_so(tiny_folder: Path, tmp_path
         common = ("--url", url, "--warm-up", "0", "--image-side", "64")
         result = run(*common, "--requests", "4", "--clients", "2", "--checkpoint", "busi")
         fine = run(*common, "--rate", "200", "--requests", "3")
+        by_id = run(*common, "--by-id", "--repeat", "0.6", "--requests", "6", "--clients", "1", "--json")
     assert result.exit_code == 1
     assert "/problems/unknown-dataset" in result.output
     assert fine.exit_code == 0, fine.output
     assert "loop open, rate 200.0" in fine.output
+    assert by_id.exit_code == 0, by_id.output
     # The server logs each of them on one line of JSON, and uvicorn's own access log is silent.
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     asked = [line for line in lines if line.get("route") == "/segment"]
-    assert sorted(line["status"] for line in asked) == [200] * 3 + [404] * 4
+    assert sorted(line["status"] for line in asked) == [200] * 9 + [404] * 4
+    uploads = sum(line.get("route") == "/images" for line in lines)
+    assert uploads == round(6 * (1 - json.loads(by_id.stdout)["repeated"]))
     assert all(line["event"] == "request" and line["request_id"] for line in asked)
     assert {line["logger"] for line in lines} <= {"server.requests", "uvicorn.error"}
     assert "HTTP/1.1" not in log.read_text()
