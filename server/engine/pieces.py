@@ -121,49 +121,60 @@ class Piece:
 
 
 class FairQueue:
-    """Pieces by user, taken in turn, so that one user's hundred images do not hold up another's one."""
+    """Pieces in turns: users take turns, and so do the calls of each user.
+
+    So one user's hundred calls do not hold up another's one, nor a call of a hundred images
+    another of one, where nobody says who the user is.
+    """
 
     def __init__(self) -> None:
-        self._by_user: OrderedDict[str, deque[Piece]] = OrderedDict()
+        self._users: OrderedDict[str, OrderedDict[Call, deque[Piece]]] = OrderedDict()
 
     def push(self, piece: Piece) -> None:
-        """Put a piece behind its user's others."""
-        self._by_user.setdefault(piece.call.user, deque()).append(piece)
+        """Put a piece behind its call's others."""
+        calls = self._users.setdefault(piece.call.user, OrderedDict())
+        calls.setdefault(piece.call, deque()).append(piece)
 
     def take(self, rows: int) -> list[Piece]:
         """The next pieces, of at most so many rows together; at least one, if there is any."""
         taken: list[Piece] = []
         room = rows
-        while self._by_user:
-            user, waiting = next(iter(self._by_user.items()))
+        while self._users:
+            user, calls = next(iter(self._users.items()))
+            call, waiting = next(iter(calls.items()))
             if taken and waiting[0].rows > room:
                 break
             piece = waiting.popleft()
             taken.append(piece)
             room -= piece.rows
-            if waiting:
-                self._by_user.move_to_end(user)
-            else:
-                del self._by_user[user]
+            calls.move_to_end(call)
+            self._users.move_to_end(user)
+            self._tidy(user, call)
         return taken
 
     def drop_faulty(self) -> list[tuple[Piece, StudioError]]:
         """Take out every piece of a call that should not be worked on."""
-        dropped = []
-        for user, waiting in list(self._by_user.items()):
-            faults = [(piece, piece.call.fault()) for piece in waiting]
-            dropped += [(piece, fault) for piece, fault in faults if fault is not None]
-            kept = deque(piece for piece, fault in faults if fault is None)
-            if kept:
-                self._by_user[user] = kept
-            else:
-                del self._by_user[user]
+        dropped: list[tuple[Piece, StudioError]] = []
+        for user, calls in list(self._users.items()):
+            for call, waiting in list(calls.items()):
+                fault = call.fault()
+                if fault is not None:
+                    dropped += [(piece, fault) for piece in waiting]
+                    waiting.clear()
+                    self._tidy(user, call)
         return dropped
 
+    def _tidy(self, user: str, call: Call) -> None:
+        if not self._users[user][call]:
+            del self._users[user][call]
+        if not self._users[user]:
+            del self._users[user]
+
     def __len__(self) -> int:
-        return sum(map(len, self._by_user.values()))
+        return sum(len(waiting) for calls in self._users.values() for waiting in calls.values())
 
     @property
     def rows(self) -> int:
         """Rows of all pieces."""
-        return sum(piece.rows for waiting in self._by_user.values() for piece in waiting)
+        every = (waiting for calls in self._users.values() for waiting in calls.values())
+        return sum(piece.rows for waiting in every for piece in waiting)
