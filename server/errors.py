@@ -37,6 +37,10 @@ class NotAcceptableError(BadInputError):
     """Nothing that a client accepts can be given."""
 
 
+class UnmappedLabelError(BadInputError):
+    """A label without a code, asked for in an answer that cannot do without."""
+
+
 class SettingsError(BadInputError):
     """A setting with a value outside what is accepted."""
 

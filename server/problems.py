@@ -101,6 +101,13 @@ IMAGE_TOO_LARGE = ProblemKind(
 BAD_PROMPT = ProblemKind(
     "bad-prompt", 422, "Unacceptable prompt", "A phrase is empty or too long, or there are too many."
 )
+UNMAPPED_LABEL = ProblemKind(
+    "unmapped-label",
+    422,
+    "Label without a code",
+    "The answer asked for needs a SNOMED CT code for every label, and this one has none; `detail` lists "
+    "the labels that have. No code is ever guessed.",
+)
 BAD_INPUT = ProblemKind("bad-input", 422, "Unacceptable input", "A value is outside what is accepted.")
 INVALID_REQUEST = ProblemKind(
     "invalid-request",
@@ -158,6 +165,7 @@ KINDS = {
         UNREADABLE_IMAGE,
         IMAGE_TOO_LARGE,
         BAD_PROMPT,
+        UNMAPPED_LABEL,
         BAD_INPUT,
         INVALID_REQUEST,
         NOT_FOUND,
@@ -182,6 +190,7 @@ BY_ERROR: dict[type[Exception], ProblemKind] = {
     errors.CancelledError: CANCELLED,
     errors.ImageTooLargeError: IMAGE_TOO_LARGE,
     errors.PromptError: BAD_PROMPT,
+    errors.UnmappedLabelError: UNMAPPED_LABEL,
     errors.NotAcceptableError: NOT_ACCEPTABLE,
     store.UnknownNameError: UNKNOWN_NAME,
     store.MismatchError: MISMATCH,

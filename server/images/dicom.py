@@ -73,11 +73,12 @@ def read_dicom(content: bytes, *, max_pixels: int, max_frames: int, max_total_pi
         dataset = dcmread(BytesIO(content), force=True)
         check_header(dataset, max_pixels)
         count = check_frame_count(dataset, max_frames=max_frames, max_total_pixels=max_total_pixels)
+        header, first = header_of(dataset, content), frame_header(dataset, 0)
         frames = [
-            to_rgb(raw, frame_header(dataset, index))
+            to_rgb(raw, frame_header(dataset, index) if index else first)
             for index, raw in enumerate(_decoded(dataset, count, max_pixels))
         ]
-        return DicomImage(frames, pixel_spacing(frame_header(dataset, 0)), header_of(dataset))
+        return DicomImage(frames, pixel_spacing(first), header)
     except DECODER_ERRORS as error:
         raise UnreadableImageError(
             f"the file begins like DICOM but cannot be decoded ({first_line(error)}): damaged or cut short"

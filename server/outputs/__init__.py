@@ -8,6 +8,7 @@ from models_store.errors import BadInputError
 from server.outputs.archive import ZIP, archived
 from server.outputs.cases import Case, Wish, Written
 from server.outputs.contours import CONTOURS, contours
+from server.outputs.dicom import DICOM, check_labels, dicom_segmentation
 from server.outputs.negotiation import JSON
 from server.outputs.nifti import GZIP, nifti
 from server.outputs.pictures import (
@@ -32,6 +33,7 @@ PER_IMAGE: dict[Output, Callable[[Case, Wish], Written]] = {
 TOGETHER: dict[Output, Callable[[Sequence[Case], Wish, Versions], Written]] = {
     Output.NIFTI: lambda cases, wish, _: nifti(cases, wish),
     Output.CONTOURS: contours,
+    Output.DICOM_SEG: dicom_segmentation,
 }
 # What a media type in ``Accept`` stands for, the preferred first.
 MEDIA_TYPES = {
@@ -40,13 +42,24 @@ MEDIA_TYPES = {
     ZIP: Output.PNG,
     GZIP: Output.NIFTI,
     CONTOURS: Output.CONTOURS,
+    DICOM: Output.DICOM_SEG,
 }
 ONE_PHRASE = (Output.PROBABILITY, Output.PROBABILITY16)
 ONE_MASK = (Output.PNG, Output.NIFTI)
 
 
-def check_output(output: Output, phrases: Sequence[str], combine: Combine = Combine.MASKS) -> None:
-    """Raise BadInputError if an output that holds one map is asked for several phrases."""
+def check_output(
+    output: Output,
+    phrases: Sequence[str],
+    combine: Combine = Combine.MASKS,
+    labels: Sequence[str] = (),
+) -> None:
+    """Raise BadInputError if an output cannot be made of what is asked for.
+
+    One that holds one map takes one phrase; a DICOM Segmentation takes labels that have codes.
+    """
+    if output is Output.DICOM_SEG:
+        check_labels(phrases, labels)
     if len(phrases) == 1:
         return
     if output in ONE_PHRASE:

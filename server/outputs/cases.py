@@ -60,11 +60,13 @@ class Wish:
         threshold: Where probabilities are cut.
         combine: How masks of several phrases stand to one another.
         probabilities: Whether JSON carries probability maps and the image.
+        labels: What each mask is called in a DICOM Segmentation; empty where the phrases say it.
     """
 
     threshold: float
     combine: Combine = Combine.MASKS
     probabilities: bool = False
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def segment_cases(
     phrases: list[str],
     reference: str | None,
     *,
+    user: str = "",
     deadline: float | None = None,
     cancelled: Event | None = None,
 ) -> list[Case]:
@@ -96,6 +99,7 @@ def segment_cases(
         [each.image.pixels for each in gathered],
         phrases,
         reference,
+        user=user,
         deadline=deadline,
         cancelled=cancelled,
         image_digests=[each.image.key for each in gathered],

@@ -89,6 +89,14 @@ async def segment(
         bool,
         Form(description="Add PNGs of the image as read and of each probability map (json only)."),
     ] = False,
+    label: Annotated[
+        list[str],
+        Form(
+            description="What each prompt's mask shows, where the prompt itself has no SNOMED CT code "
+            "(dicom_seg only): one per prompt, or none.",
+            examples=[["colon polyp"]],
+        ),
+    ] = [],  # noqa: B006
 ) -> Any:
     """Segment images under one or more phrases.
 
@@ -105,16 +113,19 @@ async def segment(
     | `overlay` | | image under all masks | yes | ZIP |
     | `nifti` | `application/gzip` | `.nii.gz` of labels | with `combine=labels` | a stack, of one size |
     | `contours` | `application/vnd.tunevlseg.contours+json` | polygons | yes | a list |
+    | `dicom_seg` | `application/dicom` | Segmentation of a single-frame DICOM image | a segment each | no |
 
     A ZIP file (`application/zip`) holds one file per image. All coordinates are in pixels of the image as
     read (upright), from its upper left corner, and half-open; sizes are height, width.
     """
     start = time.perf_counter()
     deadline = time.monotonic() + parts.settings.request_seconds
+    # Whoever shares an address takes turns as one.
+    user = request.client.host if request.client else ""
     settings, accept = parts.settings, request.headers.get("accept", "")
     chosen = choose_output(output, accept, MEDIA_TYPES)
     phrases = check_phrases(prompt, max_phrases=settings.max_phrases, max_length=settings.max_phrase_length)
-    check_output(chosen, phrases, combine)
+    check_output(chosen, phrases, combine, label)
     reference = choose_reference(dataset, checkpoint)
 
     def work(gone: Event) -> Response:
@@ -125,10 +136,14 @@ async def segment(
             gathered = gather(files, known, limits=settings.image_limits, series=series)
             check_masks(len(gathered), len(phrases), settings.max_masks)
             decode_ms = (time.perf_counter() - before) * 1000
-        cases = segment_cases(parts.engine, gathered, phrases, reference, deadline=deadline, cancelled=gone)
+        cases = segment_cases(
+            parts.engine, gathered, phrases, reference, user=user, deadline=deadline, cancelled=gone
+        )
         note_segmentation([case.result for case in cases])
         with parts.decoding:
-            wish = Wish(cases[0].result.threshold if threshold is None else threshold, combine, probabilities)
+            wish = Wish(
+                cases[0].result.threshold if threshold is None else threshold, combine, probabilities, label
+            )
             timings = {"decode": decode_ms, **longest_steps(cases)}
             return _response(parts, cases, wish, chosen, output, accept, timings, start)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from server import problems
 from server.outputs import ZIP
 from server.outputs.contours import CONTOURS
+from server.outputs.dicom import DICOM
 from server.outputs.nifti import GZIP
 from server.outputs.pictures import PNG
 from server.schemas.contours import ContourAnswer
@@ -46,6 +47,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             PNG: FILE,
             ZIP: FILE,
             GZIP: FILE,
+            DICOM: FILE,
             CONTOURS: {"schema": whole_schema(ContourAnswer)},
         },
     },
@@ -62,6 +64,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         problems.UNREADABLE_IMAGE,
         problems.IMAGE_TOO_LARGE,
         problems.BAD_PROMPT,
+        problems.UNMAPPED_LABEL,
         problems.BAD_INPUT,
         problems.UNKNOWN_IMAGE,
         problems.DAMAGED,

@@ -23,6 +23,7 @@ class Output(StrEnum):
     PROBABILITY16 = "probability16"
     NIFTI = "nifti"
     CONTOURS = "contours"
+    DICOM_SEG = "dicom_seg"
 
 
 class Combine(StrEnum):

@@ -163,4 +163,5 @@ class TestOpenApi:
             "application/zip",
             "application/gzip",
             "application/vnd.tunevlseg.contours+json",
+            "application/dicom",
         }
