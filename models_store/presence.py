@@ -10,7 +10,7 @@ from models_store.identity import PresenceCut
 SCORE = "mean of the top 0.5 %"
 # Of the pixels of the model's square. A single pixel, or a small window, is near 1 in most images,
 # whatever is asked for; the mean of all pixels mostly says how large the thing is.
-# docs/decisions/0012-the-absent-decision.md compares them.
+# docs/decisions/0013-the-absent-decision.md compares them.
 SHARE = 0.005
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import io
-import socket
-import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
-from fastapi import FastAPI
+from live import running
 from PIL import Image
 from serving import bundled_dicom, make_app, png, publish
 
@@ -32,21 +28,6 @@ from server.client import (
     Upload,
     mask_of,
 )
-
-
-@contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """The application on a port of this machine; its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=60)
-        listening.close()
 
 
 @pytest.fixture
