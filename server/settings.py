@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from platformdirs import user_data_dir
+from platformdirs import user_cache_dir, user_data_dir
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,6 +29,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: Path(user_data_dir("tunevlseg")))
     base: str = DEFAULT_BASE
     device: str = "auto"
+    # What runs the model: torch, or ONNX Runtime in single precision or on 8-bit integers. auto takes the
+    # fastest at equal masks.
+    backend: Literal["auto", "torch", "onnx", "onnx-int8"] = "auto"
+    # Of torch on a GPU.
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    # What can be made anew, such as exported graphs; shared by all data folders.
+    cache_dir: Path = Field(default_factory=lambda: Path(user_cache_dir("tunevlseg")))
     max_upload_bytes: int = Field(64 * MEBIBYTE, ge=1)
     # A 16-bit mammogram has 14 million pixels. The upper bound is where Pillow starts to warn.
     max_pixels: int = Field(50_000_000, ge=1, le=89_478_485)
@@ -69,6 +77,11 @@ class Settings(BaseSettings):
     def image_limits(self) -> ImageLimits:
         """What one call may send."""
         return ImageLimits(self.max_pixels, self.max_images, self.max_total_pixels)
+
+    @property
+    def graphs_root(self) -> Path:
+        """Folder of exported graphs."""
+        return self.cache_dir / "graphs"
 
     @property
     def registry_root(self) -> Path:

@@ -10,6 +10,9 @@ import torch
 
 from models_store.torchvision_shim import ensure_torchvision_imports
 
+# Exporting graphs takes longer than most tests; those about backends ask for it.
+os.environ.setdefault("TUNEVLSEG_BACKEND", "torch")
+
 # Before transformers' models, which import torchvision where it is installed.
 ensure_torchvision_imports()
 

@@ -81,11 +81,38 @@ def open_base(settings: Settings, threads: int | None = None) -> tuple[FrozenVLS
     return load_base(settings.base, device=device), torch.device(device)
 
 
-def build_engine(settings: Settings, events: EngineEvents | None = None) -> Engine:
-    """The engine on the settings' base model and registry; ``events`` are told what it does."""
+def open_backend(settings: Settings, *, may_export: bool) -> tuple[FrozenVLSM, torch.device]:
+    """The base model behind its backend, and where its tensors are; ``may_export`` lets it take its time."""
+    from models_store.backends.choice import choose_backend
+
+    device = pick_device(settings.device)
+    # Graphs are exported from the processor, wherever they run then.
+    here = settings.model_copy(update={"device": "cpu"}) if settings.backend.startswith("onnx") else settings
+    vlsm = choose_backend(
+        open_base(here)[0],
+        settings.backend,
+        cache=settings.graphs_root,
+        device=device,
+        may_build=may_export,
+        precision=settings.precision,
+        compiled=settings.compile,
+    )
+    return vlsm, vlsm.device
+
+
+def build_engine(
+    settings: Settings, events: EngineEvents | None = None, *, may_export: bool = False
+) -> Engine:
+    """The engine on the settings' base model and registry; ``events`` are told what it does.
+
+    Args:
+        settings: What the deployment sets.
+        events: Told what the engine does.
+        may_export: Whether ONNX graphs that are not there yet may be made, which takes a while once.
+    """
     from server.engine import Engine, NoEvents
 
-    vlsm, device = open_base(settings)
+    vlsm, device = open_backend(settings, may_export=may_export)
     return Engine(
         vlsm=vlsm,
         registry=open_registry(settings),

@@ -13,6 +13,7 @@ from server.cli import (
     checkpoints,
     datasets,
     evaluate,
+    export_onnx,
     pretrain,
     search,
     segment,
@@ -37,6 +38,7 @@ app.command()(search.search)
 app.command()(evaluate.evaluate)
 app.command()(benchmark.benchmark)
 app.command()(pretrain.pretrain)
+app.command()(export_onnx.export_onnx)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(datasets.app, name="datasets")
 

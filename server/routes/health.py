@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
+from models_store.backends.report import describe
 from models_store.strategies import STRATEGIES
 from server import problems
 from server.engine import DEFAULT_THRESHOLD
@@ -44,6 +45,7 @@ async def capabilities(parts: PartsOf) -> Capabilities:
     settings = parts.settings
     return Capabilities(
         base=asdict(parts.engine.vlsm.spec),
+        backend=describe(parts.engine.vlsm),
         strategies=sorted(STRATEGIES),
         outputs=list(Output),
         image_formats=list(FORMATS),

@@ -37,6 +37,9 @@ class Capabilities(BaseModel):
     """What this server can do, for clients that build their menus from it."""
 
     base: dict[str, Any] = Field(description="Sizes and identity of the frozen model.")
+    backend: dict[str, Any] = Field(
+        description="What runs the base model (torch, onnx or onnx-int8), why, and how exactly."
+    )
     strategies: list[str]
     outputs: list[Output]
     image_formats: list[str]
