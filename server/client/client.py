@@ -163,8 +163,12 @@ class Client:
         threshold: float | None = None,
         combine: Combine | str = Combine.MASKS,
         series: bool = False,
+        labels: Sequence[str] = (),
     ) -> File:
-        """Masks as a file: ``png``, ``overlay``, ``nifti`` and so on; else like :meth:`segment`."""
+        """Masks as a file: ``png``, ``overlay``, ``nifti`` and so on; else like :meth:`segment`.
+
+        ``labels`` say what each prompt's mask is coded as in a ``dicom_seg``; without them the prompts do.
+        """
         response = self._ask(
             images,
             image_ids,
@@ -175,6 +179,7 @@ class Client:
             combine=combine,
             series=series,
             output=output,
+            label=list(labels),
         )
         versions = Versions.model_validate_json(response.headers[VERSIONS_HEADER])
         media_type = response.headers["content-type"].partition(";")[0].strip()

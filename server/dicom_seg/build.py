@@ -19,7 +19,7 @@ from models_store.errors import BadInputError
 from server.dicom_seg.codes import LabelCode, code_of
 from server.dicom_seg.source import NO_FRAME, read_source
 from server.images import DecodedImage
-from server.images.decoded import first_line
+from server.images.decoded import DECODER_ERRORS, first_line
 from server.render import colour_of
 from server.schemas import NOTICE, Versions
 
@@ -104,9 +104,10 @@ def seg_bytes(
             del seg.FrameOfReferenceUID, seg.PositionReferenceIndicator
         out = BytesIO()
         seg.save_as(out)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except DECODER_ERRORS as error:
+        kind = getattr(source.SOPClassUID, "name", "file")
         raise BadInputError(
-            f"no DICOM Segmentation can be made of this {source.SOPClassUID.name} ({first_line(error)})"
+            f"no DICOM Segmentation can be made of this {kind} ({first_line(error)})"
         ) from error
     return out.getvalue()
 

@@ -12,6 +12,7 @@ from pydicom.valuerep import DA, TM
 
 from models_store.errors import BadInputError
 from server.images import DecodedImage
+from server.images.decoded import DECODER_ERRORS, first_line
 from server.images.dicom_header import read_header
 
 # Nothing can refer to an image that lacks one of these.
@@ -65,7 +66,17 @@ def read_source(image: DecodedImage) -> Dataset:
         raise BadInputError(
             "the DICOM file's elements beside its pixels are damaged or larger than output dicom_seg takes"
         )
-    source = read_header(image.header)
+    try:
+        return _settled(image.header)
+    except DECODER_ERRORS as error:
+        raise BadInputError(
+            f"the DICOM file's elements beside its pixels cannot be read ({first_line(error)}); "
+            "output dicom_seg repeats them"
+        ) from error
+
+
+def _settled(header: bytes) -> Dataset:
+    source = read_header(header)
     source.decode()
     missing = [name for name in NAMING if not source.get(name)]
     if missing:

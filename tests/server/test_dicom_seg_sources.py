@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from dicom_files import bundled, made, read, read_all, saved
 from dicom_sources import OBLIQUE, POSITION, SPACING, VERSIONS, decoded, masks, source
 from highdicom.seg import Segmentation, segread
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, EnhancedCTImageStorage, generate_uid
@@ -207,3 +211,30 @@ def test_a_bare_image_that_names_nothing() -> None:
 def test_the_label_is_refused_before_anything_is_built() -> None:
     with pytest.raises(UnmappedLabelError, match="'giraffe'"):
         seg_bytes(read(png()), [np.ones((48, 70), np.bool_)], ["giraffe"], VERSIONS, threshold=0.5)
+
+
+@given(
+    name=st.sampled_from(["CT_small.dcm", "MR_small_implicit.dcm", "examples_rgb_color.dcm"]),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=6),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+def test_damage_to_the_header_is_a_refusal_or_a_segmentation(
+    name: str, flips: list[tuple[float, int]]
+) -> None:
+    image = read(bundled(name))
+    assert image.header is not None
+    header = bytearray(image.header)
+    for place, change in flips:
+        header[int(place * len(header))] ^= change
+    mask = image.pixels[..., 0] > 128
+    with warnings.catch_warnings():
+        # pydicom warns of what it mends.
+        warnings.simplefilter("ignore")
+        try:
+            content = seg_bytes(
+                replace(image, header=bytes(header)), [mask], ["liver"], VERSIONS, threshold=0.5
+            )
+        except BadInputError:
+            return
+        found = dcmread(BytesIO(content))
+        assert (found.pixel_array == mask).all()

@@ -13,12 +13,14 @@ import pytest
 from dicom_files import bundled, saved
 from dicom_sources import source
 from highdicom.seg import segread
+from live import running
 from serving import make_app, png, publish
 from starlette.testclient import TestClient
 
 from models_store import rle
 from models_store.registry import CHAMPION, Registry
 from models_store.vlsm import FrozenVLSM
+from server.client import Client
 from server.dicom_seg import mapped_labels
 
 DICOM = "application/dicom"
@@ -124,3 +126,11 @@ def test_an_image_put_before_is_referred_to_as_well(service: Service) -> None:
     answer = service.ask(prompt="liver", image_id=put.json()["id"], output="dicom_seg")
     assert answer.status_code == 200, answer.text
     assert np.array(segread(BytesIO(answer.content)).pixel_array).shape[-2:] == (128, 128)
+
+
+def test_the_client_asks_for_it(tiny_hybrid: FrozenVLSM, tmp_path: Path) -> None:
+    app, _, _ = make_app(tiny_hybrid, tmp_path)
+    with running(app) as url, Client(url) as client:
+        file = client.segment_file("dicom_seg", bundled(CT), "a white blob", labels=["brain tumor"])
+    assert file.media_type == DICOM
+    assert segread(BytesIO(file.content)).get_segment_description(1).segment_label == "brain tumor"
