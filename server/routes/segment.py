@@ -103,6 +103,10 @@ async def segment(
     With neither `dataset` nor `checkpoint` the frozen base model answers alone (zero-shot).
 
         curl -F image=@scan.dcm -F prompt=liver http://127.0.0.1:8080/segment
+        curl -F image=@scan.dcm -F prompt=liver -F output=overlay -o liver.png http://127.0.0.1:8080/segment
+        curl -F image=@scan.dcm -F prompt=liver -H 'Accept: image/png' -o mask.png http://127.0.0.1:8080/segment
+        curl -F image=@1.dcm -F image=@2.dcm -F series=true -F prompt=liver -F prompt=spleen
+          -F combine=labels -F output=nifti -o organs.nii.gz http://127.0.0.1:8080/segment
 
     | `output` | `Accept` | what | several phrases | several images |
     | --- | --- | --- | --- | --- |
