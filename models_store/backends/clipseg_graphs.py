@@ -99,6 +99,8 @@ class TextSteps(nn.Module):
 class DecoderSteps(nn.Module):
     """Reduced activations and a phrase to the grid and the logits."""
 
+    places: Tensor
+
     def __init__(self, base: FrozenCLIPSeg):
         super().__init__()
         decoder = base.network.decoder
@@ -107,6 +109,7 @@ class DecoderSteps(nn.Module):
         self.conditional = int(decoder.conditional_layer)
         self.upsample = decoder.transposed_convolution
         self.side = base.spec.image_size // base.spec.patch_size
+        self.register_buffer("places", torch.arange(1, 1 + self.side**2))
 
     def forward(self, cond: Tensor, *maps: Tensor) -> tuple[Tensor, Tensor]:
         """[B, projection_dim], activations [B, T, r] and finer maps to [B, r, gh, gw] and logits."""
@@ -117,8 +120,8 @@ class DecoderSteps(nn.Module):
             if index == self.conditional:
                 x = self.multiply(cond)[:, None] * x + self.add(cond)[:, None]
             x = layer(x)
-        patches = x[:, 1 : 1 + self.side**2].transpose(1, 2)
-        grid = patches.reshape(-1, patches.shape[1], self.side, self.side)
+        # By index, not by slice, so that their number is no expression of the number of tokens.
+        grid = x.index_select(1, self.places).transpose(1, 2).unflatten(2, (self.side, self.side))
         if isinstance(self.upsample, FineUpsampler):
             return grid, self.upsample(grid, maps[count:], cond)
         return grid, self.upsample(grid)
@@ -165,7 +168,11 @@ def clipseg_graphs(base: FrozenCLIPSeg) -> list[Graph]:
             pooled,
             states,
             ("pooled",),
-            {"hidden": {0: "batch", 1: "tokens"}, "prompts": {0: "batch", 2: "n"}, "own": {0: "batch"}},
+            {
+                "hidden": {0: "batch", 1: f"n+{1 + (spec.image_size // spec.patch_size) ** 2}"},
+                "prompts": {0: "batch", 2: "n"},
+                "own": {0: "batch"},
+            },
         ),
         Graph(TEXT, text, words, ("cond",), word_axes),
         Graph(

@@ -13,6 +13,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
 
 from models_store.backends.graphs import Graph
+from models_store.errors import MismatchError
 
 OPSET = 20
 # Says that nothing is to be prepared before quantisation; else ONNX Runtime sets up logging to complain.
@@ -20,8 +21,17 @@ _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
 def export_graph(graph: Graph, path: Path) -> None:
-    """Write a graph in single precision; its operators are ONNX's and ONNX Runtime's own."""
-    axes = {name: torch.export.Dim(name) for varying in graph.varying.values() for name in varying.values()}
+    """Write a graph in single precision; its operators are ONNX's and ONNX Runtime's own.
+
+    Raises:
+        MismatchError: torch cannot export it.
+    """
+    lengths = {length for varying in graph.varying.values() for length in varying.values()}
+    roots = {length: torch.export.Dim(length) for length in lengths if "+" not in length}
+    axes: dict[str, Any] = dict(roots)
+    for length in lengths - set(roots):
+        root, _, more = length.partition("+")
+        axes[length] = roots[root] + int(more)
     shapes: list[Any] = [
         {axis: axes[name] for axis, name in graph.varying.get(key, {}).items()} for key in graph.inputs
     ]
@@ -49,8 +59,13 @@ def export_graph(graph: Graph, path: Path) -> None:
                 verbose=False,
             )
             if program is None:
-                raise RuntimeError(f"torch exported nothing for the {graph.name} graph")
+                raise RuntimeError("nothing came of it")
             program.save(path)
+    except RuntimeError as error:
+        # The exporter's own errors are of this kind, and pages long.
+        raise MismatchError(
+            f"the {graph.name} graph cannot be exported ({str(error).strip()[:200]}); use the torch backend"
+        ) from error
     finally:
         exporter_log.setLevel(level)
 

@@ -23,7 +23,7 @@ class Graph:
             exporter would take for constant.
         outputs: Names.
         varying: Of each input, which axes vary, and what they are called. Axes of one name have one
-            length.
+            length; ``n+5`` is five longer than ``n``.
     """
 
     name: str

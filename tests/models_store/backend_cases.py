@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from store_bases import tiny_base
+from store_bases import frozen, tiny_base
+from tiny_models import tiny_config
 
 from models_store.backends.building import Manifest, open_graphs
 from models_store.backends.onnx_vlsm import OnnxVLSM
@@ -20,9 +21,10 @@ def graphs_cache() -> Path:
     return Path(_folder.name)
 
 
+@cache
 def base(*, hybrid: bool) -> FrozenCLIPSeg:
-    """Four layers, of which the decoder reads three."""
-    return tiny_base(hybrid=hybrid)
+    """A hybrid of four layers or a plain one of five, of which the decoder reads three."""
+    return tiny_base(hybrid=True) if hybrid else frozen(tiny_config(layers=5), "plain")
 
 
 @cache
