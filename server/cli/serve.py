@@ -62,7 +62,9 @@ def serve(
     url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}"
     typer.echo(f"Loading base model {settings.base} ...")
     metrics = Metrics()
-    app = create_app(engine=build_engine(settings, metrics, may_export=True), settings=settings, metrics=metrics)
+    app = create_app(
+        engine=build_engine(settings, metrics, may_export=True), settings=settings, metrics=metrics
+    )
     if page:
         mount_page(app, url=url, settings=settings)
     typer.echo(f"TuneVLSeg Studio: {url}   API: {url}/docs   data: {settings.data_dir}")

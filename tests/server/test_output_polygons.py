@@ -15,7 +15,7 @@ masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)
 
 
 def drawn(polygons: list[Polygon], shape: tuple[int, ...]) -> np.ndarray:
-    """The mask again: a pixel is inside if a ray from its centre to the left crosses an odd number of edges."""
+    """The mask again: inside is where a ray from the centre to the left crosses an odd number of edges."""
     crossings = np.zeros(shape, int)
     for polygon in polygons:
         for ring in (polygon.exterior, *polygon.holes):
