@@ -61,6 +61,8 @@ def configure_logging(
     root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
+    # A server made before may have set it; it follows its parent's.
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     warnings.showwarning = _log_warning
 
 

@@ -102,6 +102,8 @@ class TestOtherLibraries:
 class TestConfigured:
     def test_our_lines_from_the_chosen_level_on_and_warnings_of_others(self) -> None:
         out = io.StringIO()
+        # As uvicorn does where a server is configured.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         configure_logging(LogFormat.AUTO, LogLevel.INFO, out)
         logging.getLogger("server.requests").info("one")
         logging.getLogger("server.requests").debug("two")
