@@ -61,7 +61,11 @@ def configure_logging(
     root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
-    # A server made before may have set it; it follows its parent's.
+    # A server configured before this one may have given them handlers and levels of their own.
+    for name in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     warnings.showwarning = _log_warning
 

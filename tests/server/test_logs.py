@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvicorn
 
 from server.logs import FACTS, LogFormat, LogLevel, configure_logging, make_formatter
 from server.request_notes import Notes, taking_notes
@@ -102,8 +103,8 @@ class TestOtherLibraries:
 class TestConfigured:
     def test_our_lines_from_the_chosen_level_on_and_warnings_of_others(self) -> None:
         out = io.StringIO()
-        # As uvicorn does where a server is configured.
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        # A server by its own settings, whose loggers keep handlers and levels.
+        uvicorn.Config("no:application", log_level="warning")
         configure_logging(LogFormat.AUTO, LogLevel.INFO, out)
         logging.getLogger("server.requests").info("one")
         logging.getLogger("server.requests").debug("two")
