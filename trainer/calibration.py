@@ -143,13 +143,15 @@ def best_cut(present: NDArray[np.float32], absent: Sequence[NDArray[np.float32]]
         present: Scores of cases that are there.
         absent: Scores of each kind of case that is not.
     """
-    values = np.unique(np.concatenate([present, *absent]).astype(np.float64))
-    edges = np.concatenate([[0.0], values, [1.0]])
-    # A score at the cut counts as present, so each gap between two scores is one way to decide.
-    cuts = (edges[1:] + edges[:-1]) / 2
-    below = [np.searchsorted(np.sort(side).astype(np.float64), cuts, side="left") for side in absent]
+    values = np.unique(np.concatenate([present, *absent]).astype(np.float32))
+    edges = np.concatenate([[np.float32(0)], values, [np.float32(1)]])
+    # A score at the cut counts as present, so each gap between two scores is one way to decide. Scores
+    # are float32 and compared as such: where no float32 lies between two of them, the upper one is the cut.
+    middles = (edges[1:] + edges[:-1]) / np.float32(2)
+    cuts = np.where(middles > edges[:-1], middles, edges[1:])
+    below = [np.searchsorted(np.sort(side), cuts, side="left") for side in absent]
     specificity = np.mean([count / len(side) for count, side in zip(below, absent, strict=True)], axis=0)
-    missed = np.searchsorted(np.sort(present).astype(np.float64), cuts, side="left")
+    missed = np.searchsorted(np.sort(present), cuts, side="left")
     accuracy = (1 - missed / len(present) + specificity) / 2
     best = np.flatnonzero(accuracy >= accuracy.max() - 1e-12)
     widest = best[np.argmax((edges[1:] - edges[:-1])[best])]

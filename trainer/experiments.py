@@ -48,6 +48,7 @@ def settings_of(config: Config) -> TuneSettings:
         epochs=trainer["max_epochs"],
         min_epochs=trainer["min_epochs"],
         min_steps=trainer["min_steps"],
+        max_steps=trainer["max_steps"],
         patience=trainer["patience"],
         batch_size=data["batch_size"],
         accumulate=trainer["accumulate"],

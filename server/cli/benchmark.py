@@ -44,6 +44,10 @@ def benchmark(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs of a run; may stop earlier.")] = 20,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a lower loss before stopping.")] = 12,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=10, help="Most steps of an epoch. Default: as many as go through all rows."),
+    ] = None,
     trials: Annotated[
         int,
         typer.Option(min=1, help="Configurations tried per cell; the best on held-out images is reported."),
@@ -85,6 +89,7 @@ def benchmark(
         val_limit=val_limit,
         epochs=epochs,
         patience=patience,
+        steps=steps,
         trials=trials,
         batch_size=batch_size,
         augment=augment,
@@ -126,14 +131,11 @@ def benchmark(
 
 def _close(benchmark: Benchmark, out: Path) -> None:
     """Say what is written, and leave with code 1 where cells are missing."""
-    from rich.console import Console
-
     from trainer.benchmark.run import MARKDOWN, unfinished
 
     left = list(unfinished(benchmark.store.contents(benchmark.cells)))
-    console = Console()
-    console.print(f"{out / MARKDOWN}: {len(benchmark.cells) - len(left)} of {len(benchmark.cells)} cells")
+    typer.echo(f"{out / MARKDOWN}: {len(benchmark.cells) - len(left)} of {len(benchmark.cells)} cells")
     if left:
-        console.print(f"not finished: {', '.join(f'{c.dataset}/{c.base}/{c.method}' for c in left)}")
-        console.print("The same command goes on with them; what failed is told in the table.")
+        typer.echo(f"not finished: {', '.join(f'{c.dataset}/{c.base}/{c.method}' for c in left)}")
+        typer.echo("The same command goes on with them; what failed is told in the table.")
         raise typer.Exit(1)

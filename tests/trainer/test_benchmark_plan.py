@@ -59,7 +59,9 @@ class TestCells:
         names = {cell.name for cell in first}
         for field in dataclasses.fields(Protocol):
             value = getattr(SHORT, field.name)
-            other = {"limit": 5, "val_limit": 5, "augment": True, "prompt_key": "p2"}.get(field.name)
+            other = {"limit": 5, "val_limit": 5, "steps": 20, "augment": True, "prompt_key": "p2"}.get(
+                field.name
+            )
             changed = dataclasses.replace(
                 SHORT, **{field.name: value * 0.9 if value == 0.5 else value + 1 if other is None else other}
             )
@@ -78,6 +80,7 @@ class TestCells:
             ({"epochs": 0}, "epochs 0 must be at least 1"),
             ({"limit": 1}, "limit 1 must be at least 2"),
             ({"threshold": 2.0}, "threshold 2.0 is outside"),
+            ({"steps": 3}, "steps 3 must be at least 10"),
             ({"trials": 99}, f"trials 99 is more than the {MOST_TRIALS}"),
             ({"sensitivity_images": -1}, "must not be negative"),
         ],

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from toy_data import PHRASE, write_toy
@@ -35,6 +35,8 @@ def balanced(cut: float, present: np.ndarray, absent: list[np.ndarray]) -> float
 
 class TestCut:
     @given(scores, st.lists(scores, min_size=1, max_size=3))
+    @example(np.array([1e-45], np.float32), [np.array([0], np.float32)])
+    @example(np.array([1], np.float32), [np.array([np.nextafter(np.float32(1), 0)], np.float32)])
     def test_no_other_cut_does_better(self, present: np.ndarray, absent: list[np.ndarray]) -> None:
         cut = best_cut(present, absent)
         assert 0 <= cut <= 1

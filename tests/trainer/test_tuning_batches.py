@@ -41,6 +41,13 @@ class TestBatchSource:
         assert batches.steps == 10
         assert sorted(Counter(shown(batches, 10)).values()) == [4] * 10
 
+    def test_many_rows_are_cut_to_the_most_steps_and_drawn_anew_each_epoch(self, tiny, folder):
+        batches = source(folder, tiny, max_steps=2)
+        assert batches.steps == 2
+        images = [{key.image for key in shown(batches, 2, epoch)} for epoch in range(4)]
+        assert {len(of_epoch) for of_epoch in images} == {8}
+        assert len(set.union(*images)) == 10
+
     def test_a_step_is_the_same_whatever_ran_before(self, tiny, folder):
         one, other = (source(folder, tiny, Augmentation()) for _ in range(2))
         for step in range(3):

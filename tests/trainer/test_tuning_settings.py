@@ -18,6 +18,7 @@ class TestTuneSettings:
             ({"strategy": "lora"}, "no strategy 'lora'; there are"),
             ({"epochs": 0}, "epochs 0 must be at least 1"),
             ({"batch_size": 0}, "batch_size 0 must be at least 1"),
+            ({"max_steps": 9}, "max_steps 9 must be at least min_steps, 10"),
             ({"limit": 0}, "limit 0 must be at least 1"),
             ({"lr": -1.0}, "lr -1.0 must be above 0"),
             ({"lr": float("nan")}, "lr nan must be above 0"),

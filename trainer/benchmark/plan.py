@@ -16,6 +16,8 @@ from trainer.baselines import TUNED_BASELINES
 from trainer.benchmark.configurations import MOST_TRIALS, configurations
 
 FORMAT = 1
+# An epoch of a small dataset repeats its images until it has as many steps.
+LEAST_STEPS = 10
 ZERO_SHOT_NAME = "zero-shot"
 BASELINES = (ZERO_SHOT_NAME, *TUNED_BASELINES)
 ALL, NONE = "all", "none"
@@ -32,6 +34,8 @@ class Protocol:
         val_limit: Report on only this many images of ``val``, drawn by the seed; None uses all.
         epochs: Most epochs of a tuning run.
         patience: Epochs without a lower selection loss before a run stops.
+        steps: Most steps of an epoch, so that datasets with several rows per image cost what others do; None
+            goes through all rows.
         trials: Configurations tried per cell; the one with the best Dice on held-out training
             images is reported.
         batch_size: Images per step.
@@ -46,6 +50,7 @@ class Protocol:
     val_limit: int | None = None
     epochs: int = 20
     patience: int = 12
+    steps: int | None = None
     trials: int = 1
     batch_size: int = 8
     augment: bool = True
@@ -61,6 +66,8 @@ class Protocol:
                 raise BadInputError(f"{name} {getattr(self, name)} must be at least 1")
         if self.trials > MOST_TRIALS:
             raise BadInputError(f"trials {self.trials} is more than the {MOST_TRIALS} on the short list")
+        if self.steps is not None and self.steps < LEAST_STEPS:
+            raise BadInputError(f"steps {self.steps} must be at least {LEAST_STEPS}")
         for name in ("limit", "val_limit"):
             value = getattr(self, name)
             if value is not None and value < 2:

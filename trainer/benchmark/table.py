@@ -198,9 +198,10 @@ def _unfinished(contents: Contents) -> list[str]:
 def _method(protocol: Protocol) -> list[str]:
     how_many = "one configuration" if protocol.trials == 1 else f"{protocol.trials} configurations"
     epochs = "1 epoch" if protocol.epochs == 1 else f"{protocol.epochs} epochs"
+    steps = "" if protocol.steps is None else f" of at most {protocol.steps} steps"
     return [
         f"Every tuned cell had the same budget: {how_many} from the short list below, at most "
-        f"{epochs} each, batches of {protocol.batch_size}, seed {protocol.seed}"
+        f"{epochs}{steps} each, batches of {protocol.batch_size}, seed {protocol.seed}"
         f"{', augmented' if protocol.augment else ''}. The configuration and the epoch were chosen by Dice "
         "on images held out of train; val was looked at once, with the chosen one.",
         f"Dice, IoU and HD95 are per image at its own resolution, threshold {protocol.threshold:g}, then "

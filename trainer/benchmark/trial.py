@@ -13,7 +13,7 @@ from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 from trainer.baselines import TUNED_BASELINES, TunedBase
 from trainer.benchmark.configurations import Configuration
-from trainer.benchmark.plan import Protocol
+from trainer.benchmark.plan import LEAST_STEPS, Protocol
 from trainer.tuning.data import TuningData
 from trainer.tuning.devices import fabric_on
 from trainer.tuning.learners import build_learner
@@ -54,6 +54,8 @@ def method_settings(
         weight_decay=configuration.weight_decay,
         epochs=protocol.epochs,
         patience=protocol.patience,
+        min_steps=LEAST_STEPS,
+        max_steps=protocol.steps,
         batch_size=protocol.batch_size,
         augment=protocol.augment,
         seed=protocol.seed,

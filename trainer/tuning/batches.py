@@ -45,6 +45,7 @@ class BatchSource:
         batch_size: Rows per part; with ``joint``, images per part.
         parts: Parts of a step: portions to accumulate times devices.
         min_steps: An epoch that would have fewer steps repeats its images until it has as many.
+        max_steps: An epoch that would have more steps ends after as many; None ends none early.
         seed: Seed of order and choice of phrase.
         joint: Whether a part takes all rows of its images together.
     """
@@ -58,6 +59,7 @@ class BatchSource:
         batch_size: int,
         parts: int = 1,
         min_steps: int,
+        max_steps: int | None = None,
         seed: int,
         joint: bool = False,
     ):
@@ -72,7 +74,9 @@ class BatchSource:
         self._size = min(batch_size * parts, count)
         once = math.ceil(count / self._size)
         self.steps = max(once, min_steps)
-        self._passes = 1 if self.steps == once else math.ceil(self.steps * self._size / count)
+        if max_steps is not None:
+            self.steps = min(self.steps, max_steps)
+        self._passes = 1 if self.steps <= once else math.ceil(self.steps * self._size / count)
 
     def batch(self, epoch: int, step: int, part: int = 0) -> Batch | None:
         """One part of a step, all counted from 0; None where a short step leaves it nothing."""

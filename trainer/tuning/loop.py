@@ -63,7 +63,7 @@ class TuningRun:
         folder: Where the state lives.
         device: Where to train, if no ``fabric`` is given.
         rate, weight_decay, clip: Of AdamW, and the largest gradient norm.
-        epochs, min_epochs, min_steps, patience, batch_size: How long, and in what portions.
+        epochs, min_epochs, min_steps, max_steps, patience, batch_size: How long, and in what portions.
         threshold: For Dice on the selection images.
         seed: Seed of order, phrases, augmentation and dropout.
         augmentation: How to vary images, or None.
@@ -93,6 +93,7 @@ class TuningRun:
         threshold: float,
         seed: int,
         augmentation: Augmentation | None,
+        max_steps: int | None = None,
         device: torch.device | None = None,
         accumulate: int = 1,
         joint: bool = False,
@@ -119,6 +120,7 @@ class TuningRun:
             batch_size=batch_size,
             parts=accumulate * self.fabric.world_size,
             min_steps=min_steps,
+            max_steps=max_steps,
             seed=seed,
             joint=joint,
         )
@@ -167,6 +169,7 @@ class TuningRun:
             epochs=settings.epochs,
             min_epochs=settings.min_epochs,
             min_steps=settings.min_steps,
+            max_steps=settings.max_steps,
             patience=settings.patience,
             batch_size=settings.batch_size,
             threshold=settings.threshold,

@@ -43,6 +43,7 @@ class TuneSettings:
         clip: Largest gradient norm.
         epochs: Most epochs; early stopping may end sooner, but not before ``min_epochs``.
         min_steps: An epoch of few images repeats them until it has this many steps.
+        max_steps: An epoch of many rows ends after this many steps; each epoch draws anew which.
         patience: Epochs without a lower selection loss before stopping.
         batch_size: Images per portion; a step takes ``accumulate`` portions on every device.
         accumulate: Portions whose gradients are added up before the values move.
@@ -73,6 +74,7 @@ class TuneSettings:
     epochs: int = 20
     min_epochs: int = 10
     min_steps: int = 10
+    max_steps: int | None = None
     patience: int = 12
     batch_size: int = 8
     accumulate: int = 1
@@ -103,6 +105,8 @@ class TuneSettings:
         for name in ("epochs", "min_epochs", "min_steps", "patience", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise BadInputError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.max_steps is not None and self.max_steps < self.min_steps:
+            raise BadInputError(f"max_steps {self.max_steps} must be at least min_steps, {self.min_steps}")
         if self.views < 0:
             raise BadInputError(f"views {self.views} must not be negative; 0 draws a fresh one every time")
         if self.limit is not None and self.limit < 1:
