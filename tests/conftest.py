@@ -21,6 +21,8 @@ from tiny_models import tiny_config, write_base  # noqa: E402
 from models_store.bases import load_base  # noqa: E402
 from models_store.vlsm import FrozenVLSM  # noqa: E402
 
+pytest_plugins = ("services.fixtures",)
+
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = Path(os.environ.get("TUNEVLSEG_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
