@@ -3,6 +3,7 @@
     <folder>/images/*   <folder>/masks/*   <folder>/anns/{train,val,test}.json
 
 An annotation file is a list of ``{img_name, mask_name, prompts: {p0: "", p1: "...", ...}}``.
+An entry of a dataset of several classes may name its ``class``.
 Names may hold sub-folders, and images and masks may lie in ``train`` and ``test`` sub-folders of
 which ``val`` shares the first, both as CAMUS has it:
 
@@ -91,7 +92,9 @@ def read(folder: Path, split: str, found: Found) -> list[LabelledImage]:
             found.faults.append(f"{split}/{pair.name}: {error}")
             continue
         whole = label if isinstance(label, str) else None
-        items.append(LabelledImage(pair.name, pair.image, MaskFile(pair.mask), prompts, whole))
+        named = entry.get("class")
+        class_name = named if isinstance(named, str) and named else None
+        items.append(LabelledImage(pair.name, pair.image, MaskFile(pair.mask), prompts, whole, class_name))
     return items
 
 

@@ -1,0 +1,1 @@
+"""The labelled-data store: images, annotations and their reviews, frozen splits, immutable revisions."""
