@@ -129,6 +129,7 @@ def open_folder(
             tuple(providers),
             max_error=manifest.max_error,
         ),
+        dtype="float32" if manifest.precision == FP32 else "int8",
     )
 
 

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from models_store.backends.graphs import DECODER, IMAGE, POOLED, TEXT
 from models_store.backends.report import BackendReport
+from models_store.backends.row_by_row import join_images, prompts_of, tokens_of
 from models_store.backends.sessions import Session
 from models_store.errors import MismatchError
 from models_store.mixed.prompts import MixedPrompts
+from models_store.mixed.texts import stack_texts
 from models_store.prompting import RowsPrompts, first_eos, fit_positions, per_depth
 from models_store.vlsm import Decoded, ImageFeatures, TextFeatures, Tokens, VLSMSpec
 
@@ -29,6 +31,8 @@ class OnnxVLSM:
         eos: Its end-of-text id, as its configuration says it.
         sessions: The graphs by name; ``pooled`` may be missing where ``image`` gives the pooled feature.
         report: What is said of it in ``/capabilities``.
+        dtype: What the products are made in: ``float32`` or ``int8``, for which rows run one at a time;
+            see :mod:`models_store.backends.row_by_row`.
     """
 
     takes_mixed_prompts = True
@@ -42,6 +46,7 @@ class OnnxVLSM:
         eos: int,
         sessions: Mapping[str, Session],
         report: BackendReport,
+        dtype: str = "float32",
     ):
         self.spec = spec
         self.tokenizer = tokenizer
@@ -49,6 +54,8 @@ class OnnxVLSM:
         self.eos = eos
         self.sessions = sessions
         self.backend = report
+        self.dtype = dtype
+        self._alone = dtype == "int8"
 
     @property
     def device(self) -> torch.device:
@@ -84,6 +91,11 @@ class OnnxVLSM:
                 f"the graphs of {self.spec.name} take images of 3 x {side} x {side}, "
                 f"not {' x '.join(map(str, pixels.shape[1:]))}"
             )
+        if self._alone and len(pixels) > 1:
+            each = enumerate(pixels.split(1))
+            return join_images(
+                [self.encode_image(one, prompts_of(visual_prompts, row), pooled=pooled) for row, one in each]
+            )
         image = self.sessions[IMAGE]
         entering: dict[str, Tensor] = {}
         n = 0
@@ -112,6 +124,11 @@ class OnnxVLSM:
 
     def encode_text(self, tokens: Tokens, text_prompts: Tensor | MixedPrompts | None = None) -> TextFeatures:
         """Encode tokens, each row with prompts of its own depth and number, or none."""
+        if self._alone and len(tokens) > 1:
+            rows = range(len(tokens))
+            return stack_texts(
+                [self.encode_text(tokens_of(tokens, row), prompts_of(text_prompts, row)) for row in rows]
+            )
         session = self.sessions[TEXT]
         depth, positions = session.width("prompts", 1), self.spec.text_positions
         mixed = as_mixed(text_prompts, len(tokens), self.spec.text_width)
@@ -136,6 +153,10 @@ class OnnxVLSM:
 
     def decode(self, image: ImageFeatures, text: TextFeatures) -> Decoded:
         """Draw the mask."""
+        if self._alone and len(text) > 1:
+            rows = torch.arange(len(text)).split(1)
+            made = [self.decode(image.select(row), text.select(row)) for row in rows]
+            return Decoded(torch.cat([one.grid for one in made]), torch.cat([one.logits for one in made]))
         named = {f"activation{i}": x for i, x in enumerate(image.activations)}
         named |= {f"fine{i}": x for i, x in enumerate(image.fine)}
         named["cond"] = text.cond

@@ -45,6 +45,11 @@ class TorchVLSM:
         device: torch.device = self.base.device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What products are made in, and so what features depend on."""
+        return self.autocast or torch.float32
+
     def _precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:
             return nullcontext()
