@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from server.engine import Engine
+from server.labels import Labels
 from server.limits import BodyLimit
 from server.metrics import Metrics
 from server.middleware import RequestLog
@@ -35,11 +36,12 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
 
     Args:
         engine: Its base model is loaded already; the first mask is made when the application starts.
-        settings: Limits.
+        settings: Limits, and where data lies.
         metrics: What ``/metrics`` tells; give the engine's events. Default: of requests alone.
     """
     metrics = Metrics() if metrics is None else metrics
     warmup = WarmUp(engine)
+    labels = Labels(settings.labels_url, settings.blobs_root)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -51,6 +53,7 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
         await task
         warmup.end()
         await to_thread.run_sync(engine.close)
+        labels.close()
 
     # Its pages of documentation come from this server, not from a content delivery network.
     app = FastAPIOffline(
@@ -61,7 +64,8 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
         lifespan=lifespan,
     )
     threads = CapacityLimiter(settings.queue_length + settings.batch_rows + settings.workers)
-    app.state.parts = Parts(engine, settings, warmup, threads, metrics, BoundedSemaphore(settings.workers))
+    decoding = BoundedSemaphore(settings.workers)
+    app.state.parts = Parts(engine, settings, warmup, threads, metrics, decoding, labels)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)

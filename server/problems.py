@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from models_store import errors as store
 from server import errors
 from server.request_notes import current_request_id, note
+from trainer.labels import errors as labels
 
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger(__name__)
@@ -83,6 +84,25 @@ DAMAGED = ProblemKind(
     "Damaged files",
     "Files on the server are missing or do not match their recorded digests. Use another version.",
 )
+UNKNOWN_LABELS = ProblemKind(
+    "unknown-labels",
+    404,
+    "Unknown labelled data",
+    "A labelled dataset, image, annotation, revision or job of that name or number does not exist.",
+)
+CONFLICT = ProblemKind(
+    "conflict",
+    409,
+    "Conflict",
+    "What was asked for does not go with what is there; `detail` says why.",
+)
+STORE_BUSY = ProblemKind(
+    "store-busy",
+    503,
+    "Database busy",
+    "The database is locked or away. Nothing was written; try again after `Retry-After` seconds.",
+)
+STORE_FULL = ProblemKind("store-full", 507, "Disk full", "There is no room left. Nothing was written.")
 UNKNOWN_IMAGE = ProblemKind(
     "unknown-image",
     404,
@@ -161,6 +181,10 @@ KINDS = {
         SHUTTING_DOWN,
         DEADLINE,
         CANCELLED,
+        UNKNOWN_LABELS,
+        CONFLICT,
+        STORE_BUSY,
+        STORE_FULL,
         UNKNOWN_IMAGE,
         UNREADABLE_IMAGE,
         IMAGE_TOO_LARGE,
@@ -192,6 +216,10 @@ BY_ERROR: dict[type[Exception], ProblemKind] = {
     errors.PromptError: BAD_PROMPT,
     errors.UnmappedLabelError: UNMAPPED_LABEL,
     errors.NotAcceptableError: NOT_ACCEPTABLE,
+    labels.UnknownLabelsError: UNKNOWN_LABELS,
+    labels.ConflictError: CONFLICT,
+    labels.StoreBusyError: STORE_BUSY,
+    labels.StoreFullError: STORE_FULL,
     store.UnknownNameError: UNKNOWN_NAME,
     store.MismatchError: MISMATCH,
     store.DamagedError: DAMAGED,
@@ -248,7 +276,8 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(store.StudioError)
     async def studio_error(_: Request, error: store.StudioError) -> JSONResponse:
-        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.BusyError) else None
+        busy = isinstance(error, errors.BusyError | labels.StoreBusyError)
+        headers = {"Retry-After": str(error.retry_after)} if busy else None
         return problem_response(kind_of(error), str(error), headers=headers)
 
     @app.exception_handler(RequestValidationError)

@@ -13,6 +13,7 @@ from models_store.names import DEFAULT_BASE
 from server.errors import SettingsError
 from server.inputs import ImageLimits
 from server.logs import LogFormat, LogLevel
+from trainer.labels.database import sqlite_url
 
 PREFIX = "TUNEVLSEG_"
 MEBIBYTE = 1024 * 1024
@@ -27,6 +28,10 @@ class Settings(BaseSettings):
     # PORT is what hosting services and `make demo` set.
     port: int = Field(8080, ge=0, le=65535, validation_alias=AliasChoices("TUNEVLSEG_PORT", "PORT"))
     data_dir: Path = Field(default_factory=lambda: Path(user_data_dir("tunevlseg")))
+    # Labelled data and jobs: an SQLite file in the data folder unless a PostgreSQL is named. Jobs are handed
+    # to workers through an SQLite file, too, or a Redis.
+    database_url: str | None = None
+    queue_url: str | None = None
     base: str = DEFAULT_BASE
     device: str = "auto"
     # What runs the model: torch, or ONNX Runtime in single precision or on 8-bit integers. auto takes the
@@ -82,6 +87,21 @@ class Settings(BaseSettings):
     def graphs_root(self) -> Path:
         """Folder of exported graphs."""
         return self.cache_dir / "graphs"
+
+    @property
+    def labels_url(self) -> str:
+        """The database of labelled data and jobs."""
+        return self.database_url or sqlite_url(self.data_dir / "labels.db")
+
+    @property
+    def jobs_url(self) -> str:
+        """The queue through which workers hear of jobs."""
+        return self.queue_url or sqlite_url(self.data_dir / "queue.db")
+
+    @property
+    def blobs_root(self) -> Path:
+        """Folder of the files of labelled data."""
+        return self.data_dir / "blobs"
 
     @property
     def registry_root(self) -> Path:

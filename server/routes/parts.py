@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from server.engine import Engine
+from server.labels import Labels
 from server.metrics import Metrics
 from server.settings import Settings
 from server.warmup import WarmUp
@@ -22,6 +23,7 @@ class Parts:
     Attributes:
         limiter: Threads for requests. There are enough for all that the engine lets wait: where a
             request waits is the engine's queue, which takes turns and refuses.
+        labels: Labelled data.
         decoding: Held while files are decoded or answers are drawn, which needs memory and processor.
     """
 
@@ -31,6 +33,7 @@ class Parts:
     limiter: CapacityLimiter
     metrics: Metrics
     decoding: BoundedSemaphore
+    labels: Labels
 
 
 def _parts(request: Request) -> Parts:

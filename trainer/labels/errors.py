@@ -14,7 +14,13 @@ class ConflictError(BadInputError):
 
 
 class StoreBusyError(StudioError):
-    """The database is locked or away; nothing was written, and the same call may succeed later."""
+    """The database is locked or away; nothing was written, and the same call may succeed later.
+
+    Attributes:
+        retry_after: Seconds after which to try again.
+    """
+
+    retry_after = 2
 
 
 class StoreFullError(StudioError):
