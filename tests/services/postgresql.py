@@ -22,6 +22,8 @@ DEBIAN = Path("/usr/lib/postgresql")
 # Debian's package makes it. PostgreSQL refuses to run as root.
 UNPRIVILEGED = "postgres"
 USER = "tunevlseg"
+# Names sort as in SQLite.
+ENCODING = ["--encoding=UTF8", "--locale=C.UTF-8"]
 # Tests lose nothing by a power cut.
 FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB"]
 
@@ -115,7 +117,7 @@ def running_postgres() -> Iterator[Postgres]:
 def _initialise(folder: Path, data: Path, user: str | None) -> None:
     initdb = [str(folder / "initdb"), "-D", str(data), f"--username={USER}", "--auth=trust", "--no-sync"]
     made = subprocess.run(
-        dying_with_us([*initdb, "--encoding=UTF8", "--locale=C.UTF-8"], by=signal.SIGTERM, user=user),
+        dying_with_us([*initdb, *ENCODING], by=signal.SIGTERM, user=user),
         capture_output=True,
         text=True,
         check=False,
