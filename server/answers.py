@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def json_answer(
     """
     images = [_image(case, wish) for case in cases]
     versions = versions_of(cases[0].result, spec)
-    cache = _cache(case.result.cache for case in cases)
+    cache = cache_of(cases)
     if len(images) == 1:
         return SegmentAnswer(
             image=images[0].image,
@@ -129,10 +129,10 @@ def _mask(
     )
 
 
-def _cache(each: Iterable[Mapping[str, Hit]]) -> dict[str, Hit]:
+def cache_of(cases: Sequence[Case]) -> dict[str, Hit]:
     """What was there already; of several images, ``hit`` means for all of them."""
     together: dict[str, Hit] = {}
-    for cache in each:
-        for kind, found in cache.items():
+    for case in cases:
+        for kind, found in case.result.cache.items():
             together[kind] = "hit" if found == "hit" and together.get(kind, "hit") == "hit" else "miss"
     return together

@@ -10,12 +10,14 @@ from server.cli.common import Base, DataDir, Device
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from fastapi import FastAPI
 
     from server.settings import Settings
 
-SHUTDOWN_SECONDS = 10
+# The page's open streams end so long after the server was asked to.
+PAGE_SECONDS = 5
 
 
 def serve(
@@ -35,6 +37,13 @@ def serve(
     data_dir: DataDir = None,
     base: Base = None,
     device: Device = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TUNEVLSEG_BACKEND",
+            help="What runs the model: torch, onnx or onnx-int8. Default: auto, the fastest at equal masks.",
+        ),
+    ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the web page at /.")] = True,
 ) -> None:
     """Serve the REST API and the web page until stopped (Ctrl-C or SIGTERM).
@@ -43,8 +52,10 @@ def serve(
     200 when masks can be made, `/docs` describes the API. Limits are set by environment variables:
     `TUNEVLSEG_MAX_UPLOAD_BYTES`, `TUNEVLSEG_MAX_PIXELS`, `TUNEVLSEG_MAX_PHRASES`,
     `TUNEVLSEG_MAX_PHRASE_LENGTH`, `TUNEVLSEG_WORKERS`; logs by `TUNEVLSEG_LOG_FORMAT` (auto, json, console),
-    `TUNEVLSEG_LOG_LEVEL` and `TUNEVLSEG_LOG_PHRASES`. Prometheus reads `GET /metrics`.
+    `TUNEVLSEG_LOG_LEVEL` and `TUNEVLSEG_LOG_PHRASES`. Prometheus reads `GET /metrics`. Asked to stop,
+    it finishes what it has accepted, for as long as a request has (`TUNEVLSEG_REQUEST_SECONDS`).
     """
+    import math
     import signal
 
     import uvicorn
@@ -55,7 +66,9 @@ def serve(
     from server.metrics import Metrics
     from server.settings import read_settings
 
-    settings = read_settings(host=host, port=port, data_dir=data_dir, base=base, device=device)
+    settings = read_settings(
+        host=host, port=port, data_dir=data_dir, base=base, device=device, backend=backend
+    )
     configure_logging(settings.log_format, settings.log_level)
     # The port first: it is cheap to find taken, and loading a model is not.
     listener = bind(settings)
@@ -65,22 +78,24 @@ def serve(
     app = create_app(
         engine=build_engine(settings, metrics, may_export=True), settings=settings, metrics=metrics
     )
+    # Its own logs are left out: requests are logged by the application, the rest by its loggers.
+    config = uvicorn.Config(
+        app,
+        server_header=False,
+        # By then whatever was accepted has been answered, or is past its deadline.
+        timeout_graceful_shutdown=math.ceil(settings.request_seconds) + PAGE_SECONDS,
+        access_log=False,
+        log_config=None,
+    )
+    server = uvicorn.Server(config)
     if page:
-        mount_page(app, url=url, settings=settings)
+        mount_page(app, url=url, settings=settings, ending=lambda: server.should_exit)
     typer.echo(f"TuneVLSeg Studio: {url}   API: {url}/docs   data: {settings.data_dir}")
     typer.echo("Research use only. Not a medical device.")
 
     # uvicorn raises the signal anew once it has shut down; what was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: _leave())
-    # Its own logs are left out: requests are logged by the application, the rest by its loggers.
-    config = uvicorn.Config(
-        app,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        access_log=False,
-        log_config=None,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    server.run(sockets=[listener])
 
 
 def _leave() -> None:
@@ -120,13 +135,14 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def mount_page(app: FastAPI, *, url: str, settings: Settings) -> None:
+def mount_page(app: FastAPI, *, url: str, settings: Settings, ending: Callable[[], bool]) -> None:
     """Mount the web page at ``/``, behind every address of the API.
 
     Args:
         app: The REST API.
         url: Where the page, a client like any other, finds the API.
         settings: The page's uploads lie under the data directory, too.
+        ending: Whether the server was asked to end.
     """
     import os
 
@@ -137,6 +153,7 @@ def mount_page(app: FastAPI, *, url: str, settings: Settings) -> None:
     import gradio
 
     from server.cli.api_first import ApiFirst
+    from server.cli.page_streams import EndingStreams
     from webui.page import CSS, THEME, build_page
 
     api_routes = list(app.router.routes)
@@ -153,4 +170,5 @@ def mount_page(app: FastAPI, *, url: str, settings: Settings) -> None:
         max_file_size=settings.max_upload_bytes,
     )
     mount = app.router.routes[-1]
-    mount.app = ApiFirst(mount.app, api_routes)  # type: ignore[attr-defined]
+    page = EndingStreams(mount.app, ending=ending, seconds=PAGE_SECONDS)  # type: ignore[attr-defined]
+    mount.app = ApiFirst(page, api_routes)  # type: ignore[attr-defined]

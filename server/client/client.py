@@ -25,6 +25,7 @@ from server.schemas import (
     DatasetDetail,
     DatasetInfo,
     Health,
+    Hit,
     ImageReceipt,
     MaskInfo,
     Output,
@@ -39,11 +40,13 @@ from server.schemas.contours import ContourAnswer
 SEGMENT_TIMEOUT_S = 180.0
 LIST_TIMEOUT_S = 10.0
 VERSIONS_HEADER = "X-TuneVLSeg-Versions"
+CACHE_HEADER = "X-TuneVLSeg-Cache"
 
 T = TypeVar("T")
 
 _ANY_ANSWER: TypeAdapter[SegmentAnswer | SegmentAnswers] = TypeAdapter(SegmentAnswer | SegmentAnswers)
 _MOVE = TypeAdapter(AliasMove)
+_CACHE = TypeAdapter(dict[str, Hit])
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,13 @@ class File:
         content: Its bytes.
         media_type: Such as ``image/png``; ``application/zip`` where there are several.
         versions: What it was made with.
+        cache: Whether ``image`` and ``text`` features were there already.
     """
 
     content: bytes
     media_type: str
     versions: Versions
+    cache: dict[str, Hit]
 
 
 def mask_of(mask: MaskInfo) -> NDArray[np.bool_]:
@@ -183,7 +188,8 @@ class Client:
         )
         versions = Versions.model_validate_json(response.headers[VERSIONS_HEADER])
         media_type = response.headers["content-type"].partition(";")[0].strip()
-        return File(response.content, media_type, versions)
+        cache = _CACHE.validate_json(response.headers[CACHE_HEADER])
+        return File(response.content, media_type, versions, cache)
 
     def contours(
         self, images: Source | Sequence[Source] = (), prompts: str | Sequence[str] = (), **options: Any

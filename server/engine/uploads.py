@@ -21,7 +21,7 @@ class PutImage:
     """An image under its id.
 
     Attributes:
-        id: 128 random bits, URL-safe: whoever has it may use the image.
+        id: 128 random bits, URL-safe.
         image: The image.
         user: Who put it there; nobody else gets it.
         expires: When it is forgotten at the latest; earlier if newer images need the room.

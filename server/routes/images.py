@@ -13,6 +13,7 @@ from server.images import read_image
 from server.routes.disconnect import run_for_client
 from server.routes.multipart import MultipartRoute
 from server.routes.parts import PartsOf
+from server.routes.users import user_of
 from server.schemas import ImageReceipt
 
 router = APIRouter(tags=["segment"], route_class=MultipartRoute)
@@ -39,16 +40,17 @@ async def put_image(
 ) -> ImageReceipt:
     """Keep an image for `POST /segment`, which takes its id as `image_id` in place of the file.
 
-    The id is a secret: whoever has it may use the image. It is forgotten when it expires, or before if
-    newer images need the room or the server starts anew; `/segment` then answers 404.
+    The id is a secret, and serves nobody but its sender, told by the address. It is forgotten when it
+    expires, or before if newer images need the room or the server starts anew; `/segment` then answers 404.
 
         curl -F image=@scan.dcm http://127.0.0.1:8080/images
     """
+    user = user_of(request)
 
     def work(_: Event) -> PutImage:
         with parts.decoding:
             decoded = read_image(image.file.read(), max_pixels=parts.settings.max_pixels)
-        return parts.engine.put_image(decoded)
+        return parts.engine.put_image(decoded, user=user)
 
     put = await run_for_client(request, work, limiter=parts.limiter)
     # An address of this secret must not lie in anybody's cache.

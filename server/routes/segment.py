@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from threading import Event
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
-from server.answers import json_answer, versions_of
+from server.answers import cache_of, json_answer, versions_of
 from server.images.gather import gather
 from server.inputs import check_masks, check_phrases, choose_reference
 from server.outputs import MEDIA_TYPES, Case, Wish, check_output, write_output
@@ -18,7 +19,8 @@ from server.request_notes import note_segmentation
 from server.routes.disconnect import run_for_client
 from server.routes.multipart import MultipartRoute
 from server.routes.parts import Parts, PartsOf
-from server.routes.segment_docs import RESPONSES, VERSIONS_HEADER
+from server.routes.segment_docs import CACHE_HEADER, RESPONSES, TIMING_HEADER, VERSIONS_HEADER
+from server.routes.users import user_of
 from server.schemas import Combine, Output, SegmentAnswer, SegmentAnswers
 
 router = APIRouter(tags=["segment"], route_class=MultipartRoute)
@@ -124,8 +126,7 @@ async def segment(
     """
     start = time.perf_counter()
     deadline = time.monotonic() + parts.settings.request_seconds
-    # Whoever shares an address takes turns as one.
-    user = request.client.host if request.client else ""
+    user = user_of(request)
     settings, accept = parts.settings, request.headers.get("accept", "")
     chosen = choose_output(output, accept, MEDIA_TYPES)
     phrases = check_phrases(prompt, max_phrases=settings.max_phrases, max_length=settings.max_phrase_length)
@@ -135,7 +136,7 @@ async def segment(
     def work(gone: Event) -> Response:
         with parts.decoding:
             before = time.perf_counter()
-            known = [parts.engine.get_image(each) for each in image_id]
+            known = [parts.engine.get_image(each, user=user) for each in image_id]
             files = [each.file.read() for each in image]
             gathered = gather(files, known, limits=settings.image_limits, series=series)
             check_masks(len(gathered), len(phrases), settings.max_masks)
@@ -172,8 +173,11 @@ def _response(
     versions = versions_of(cases[0].result, spec)
     written = write_output(chosen, cases, wish, versions)
     check_accepted(written.media_type, asked, accept)
+    timings_ms["total"] = (time.perf_counter() - start) * 1000
     headers = {
         VERSIONS_HEADER: versions.model_dump_json(),
+        CACHE_HEADER: json.dumps(cache_of(cases)),
+        TIMING_HEADER: ", ".join(f"{step};dur={spent:.2f}" for step, spent in timings_ms.items()),
         "Content-Disposition": f'inline; filename="segmentation{written.suffix}"',
     }
     return Response(written.content, media_type=written.media_type, headers=headers)

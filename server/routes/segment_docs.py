@@ -32,6 +32,9 @@ def whole_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 VERSIONS_HEADER = "X-TuneVLSeg-Versions"
+CACHE_HEADER = "X-TuneVLSeg-Cache"
+# https://www.w3.org/TR/server-timing/
+TIMING_HEADER = "Server-Timing"
 FILE = {"schema": {"type": "string", "format": "binary"}}
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -41,7 +44,15 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             VERSIONS_HEADER: {
                 "description": "What a file was made with, as JSON of the schema `Versions`.",
                 "schema": {"type": "string"},
-            }
+            },
+            CACHE_HEADER: {
+                "description": "Of a file, whether `image` and `text` features were there already, as JSON.",
+                "schema": {"type": "string"},
+            },
+            TIMING_HEADER: {
+                "description": "Of a file, milliseconds per step, as `timings_ms` of the JSON answer.",
+                "schema": {"type": "string"},
+            },
         },
         "content": {
             PNG: FILE,

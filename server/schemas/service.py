@@ -26,7 +26,7 @@ class Readiness(BaseModel):
 class ImageReceipt(BaseModel):
     """An image that was put, under its id."""
 
-    id: str = Field(description="A secret: whoever has it may use the image.")
+    id: str = Field(description="A secret, which serves nobody but its sender, told by the address.")
     width: int
     height: int
     digest: str = Field(description="SHA-256 of the file.")

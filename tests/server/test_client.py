@@ -71,6 +71,8 @@ class TestMasks:
         assert (found.media_type, found.versions.dataset) == ("image/png", None)
         with Image.open(io.BytesIO(found.content)) as picture:
             assert (np.array(picture) == 255).all()
+        assert found.cache == {"image": "miss", "text": "miss"}
+        assert client.segment_file("png", png(), "liver").cache == {"image": "hit", "text": "hit"}
         several = client.segment_file("overlay", [png(), png(9, 9)], "liver")
         assert several.media_type == "application/zip"
         assert len(zipfile.ZipFile(io.BytesIO(several.content)).namelist()) == 2

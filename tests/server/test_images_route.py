@@ -42,7 +42,24 @@ def test_an_image_is_kept_under_a_secret_id(client: TestClient) -> None:
         assert timedelta(0) < left <= timedelta(seconds=900)
     one, other = (answer.json()["id"] for answer in answers)
     assert one != other
-    assert client.app.state.parts.engine.get_image(one).pixels.shape == (48, 70, 3)  # type: ignore[attr-defined]
+    form = {"prompt": "a", "image_id": [one, other], "threshold": "0"}
+    answer = client.post("/segment", data=form, files={"label": (None, "")})
+    assert [each["image"]["height"] for each in answer.json()["images"]] == [48, 48]
+
+
+def test_an_id_serves_its_sender_alone(client: TestClient) -> None:
+    id_ = client.post("/images", files={"image": png()}).json()["id"]
+    stranger = TestClient(client.app, client=("10.0.0.9", 50000))
+
+    def ask(who: TestClient, asked: str) -> tuple[int, str]:
+        answer = who.post("/segment", files={"image_id": (None, asked)}, data={"prompt": "a"})
+        return answer.status_code, answer.text.replace(answer.headers["x-request-id"], "")
+
+    guessed = ask(stranger, id_[::-1])
+    # What it is told of another's image is what it is told of none.
+    assert ask(stranger, id_) == guessed
+    assert guessed[0] == 404
+    assert ask(client, id_)[0] == 200
 
 
 def test_what_is_no_image_is_refused(client: TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,15 @@ class TestPictures:
             ]
             shapes = [opened(archive.read(name)).shape for name in archive.namelist()]
         assert shapes == [(48, 70), (100, 100), (100, 100)]
+
+    def test_files_say_what_was_kept_and_how_long_each_step_took(self, client: TestClient) -> None:
+        content = png(31, 47, seed=9)
+        answers = [ask(client, content, output="png", prompt="files say") for _ in range(2)]
+        kept = [json.loads(answer.headers["x-tunevlseg-cache"]) for answer in answers]
+        assert kept == [{"image": found, "text": found} for found in ("miss", "hit")]
+        steps = dict(step.split(";dur=") for step in answers[0].headers["server-timing"].split(", "))
+        assert set(steps) == {"decode", "prepare", "wait", "image", "text", "mask", "total"}
+        assert all(0 <= float(spent) <= float(steps["total"]) for spent in steps.values())
 
     def test_the_same_answer_is_the_same_bytes(self, client: TestClient) -> None:
         for output in ("png", "nifti", "contours"):

@@ -218,9 +218,26 @@ def resident(server: Process) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_sigterm_ends_it_cleanly(server: Process, client: httpx.Client) -> None:
-    assert client.get("/healthz").status_code == 200
-    assert server.end(signal.SIGTERM) == 0
+def batches(client: httpx.Client) -> float:
+    """Batches its engine has taken."""
+    found = re.search(r"^tunevlseg_batch_rows_count (\S+)", client.get("/metrics").text, re.MULTILINE)
+    assert found
+    return float(found.group(1))
+
+
+def test_sigterm_ends_it_cleanly_and_what_was_accepted_is_finished(
+    server: Process, client: httpx.Client
+) -> None:
+    files = [("image", ("x", png(16, 16, seed))) for seed in range(400)]
+    before, deadline = batches(client), time.monotonic() + START_SECONDS
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(client.post, "/segment", files=files, data={"prompt": "liver"})
+        with httpx.Client(base_url=client.base_url, timeout=120) as own:
+            while batches(own) < before + 2:
+                assert time.monotonic() < deadline
+        assert server.end(signal.SIGTERM) == 0
+        assert len(accepted.result(timeout=60).json()["images"]) == 400
+    assert server.output.index("Shutting down") < server.output.rindex('"/segment"')
     assert "Application shutdown complete" in server.output
     assert "Traceback" not in server.output
 
