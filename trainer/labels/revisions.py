@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,10 @@ from models_store.errors import BadInputError
 from models_store.files import folder_aside, locked, sync_folder, write_file
 from trainer.labels.database import translated
 from trainer.labels.errors import UnknownLabelsError
-from trainer.labels.new import Split, State
+from trainer.labels.export import tasks
+from trainer.labels.new import State
+from trainer.labels.rows import Row
+from trainer.labels.splits import NAMED
 from trainer.labels.store import LabelStore, annotations_of, check_who, dataset_row, now
 from trainer.labels.tables import AnnotationRow, DatasetRow, GroupRow, ImageRow, RevisionRow
 
@@ -98,7 +100,7 @@ def revisions(store: LabelStore, dataset: str) -> list[Revision]:
         return [_revision(dataset, found) for found in session.scalars(of_dataset)]
 
 
-def manifest(store: LabelStore, digest: str) -> list[dict[str, Any]]:
+def manifest(store: LabelStore, digest: str) -> list[Row]:
     """The rows of a revision, checked against its digest.
 
     Raises:
@@ -108,7 +110,7 @@ def manifest(store: LabelStore, digest: str) -> list[dict[str, Any]]:
     content = json.loads(store.blobs.read(digest))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UnknownLabelsError(f"{digest} is not a revision's manifest")
-    rows: list[dict[str, Any]] = content["rows"]
+    rows: list[Row] = content["rows"]
     return rows
 
 
@@ -134,7 +136,7 @@ def lay_out(store: LabelStore, digest: str, parent: Path) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         with locked(parent), folder_aside(parent) as aside:
             if not (folder / COMPLETE).is_file():
-                _fill(store, rows, aside)
+                tasks.write(store.blobs, rows, aside)
                 write_file(aside / COMPLETE, json.dumps({"revision": digest}).encode())
                 if folder.exists():
                     shutil.rmtree(folder)
@@ -143,38 +145,9 @@ def lay_out(store: LabelStore, digest: str, parent: Path) -> Path:
     return folder
 
 
-def _fill(store: LabelStore, rows: Sequence[dict[str, Any]], folder: Path) -> None:
-    for name in ("images", "masks", "anns"):
-        (folder / name).mkdir()
-    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in Split}
-    for row in rows:
-        # Known again by a person, and unlike any other.
-        image = f"{readable(row['image'])}-{row['pixels'][:10]}{row['suffix']}"
-        mask = f"{row['mask'][:32]}.png"
-        for digest, path in (
-            (row["picture"], folder / "images" / image),
-            (row["mask"], folder / "masks" / mask),
-        ):
-            if not path.exists():
-                _link(store.blobs.path(digest), path)
-        entry = {"img_name": image, "mask_name": mask, "prompts": row["prompts"]}
-        splits[row["split"]].append(entry | ({} if row["class"] is None else {"class": row["class"]}))
-    for split, entries in splits.items():
-        if not entries:
-            continue
-        write_file(folder / "anns" / f"{split}.json", json.dumps(entries, indent=1).encode())
-
-
-def readable(name: str) -> str:
-    """A name without folders, suffix and whatever a file system or a page might take amiss."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", Path(name).stem)[:60].strip("_") or "image"
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def named_group(key: str) -> str | None:
+    """The group as it was named, or None of one that came of likeness alone."""
+    return key.removeprefix(NAMED) if key.startswith(NAMED) else None
 
 
 def _accepted(session: Session, dataset: DatasetRow) -> list[tuple[AnnotationRow, ImageRow, GroupRow]]:
@@ -198,7 +171,7 @@ def _entry(annotation: AnnotationRow, image: ImageRow, group: GroupRow) -> dict[
         "pixels": image.pixels,
         "picture": image.picture,
         "suffix": image.suffix,
-        "group": group.key,
+        "group": named_group(group.key),
         "split": group.split,
         "mask": annotation.mask,
         "prompts": annotation.prompts,

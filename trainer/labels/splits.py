@@ -13,6 +13,8 @@ from trainer.labels.tables import DatasetRow, GroupRow, ImageRow
 
 # One group of each so many goes to ``val``.
 BLOCK = 5
+# What a group's key starts with: the name it was given, or the digest of the first of some like images.
+NAMED, ALIKE = "key:", "image:"
 
 
 def drawn_split(dataset: str, drawn: int) -> Split:
@@ -50,10 +52,10 @@ class Groups:
         alike = self._alike(image)
         remarks = []
         if image.group is None:
-            group = alike or self._new(f"image:{image.pixels}", image.split)
+            group = alike or self._new(f"{ALIKE}{image.pixels}", image.split)
         else:
             split = image.split if alike is None else Split(alike.split)
-            group = self._named(image.group) or self._new(f"key:{image.group}", split)
+            group = self._named(image.group) or self._new(f"{NAMED}{image.group}", split)
             if alike is not None and alike.split != group.split:
                 remarks.append(f"{image.name} is in {group.split}, but much like an image in {alike.split}")
         self._prints.append(image.fingerprint)
@@ -64,7 +66,9 @@ class Groups:
         return group, remarks
 
     def _named(self, key: str) -> GroupRow | None:
-        found = select(GroupRow).where(GroupRow.dataset_id == self._dataset.id, GroupRow.key == f"key:{key}")
+        found = select(GroupRow).where(
+            GroupRow.dataset_id == self._dataset.id, GroupRow.key == f"{NAMED}{key}"
+        )
         return self._session.scalars(found).one_or_none()
 
     def _alike(self, image: NewImage) -> GroupRow | None:
