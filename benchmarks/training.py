@@ -4,10 +4,10 @@
 
 The published size is CLIPSeg rd64 (ViT-B/16, 352 px) with random weights, which cost the same as
 trained ones. A round times one epoch after the first of every way, in turn, so that a drift of the
-machine's speed hits all alike; the ratios are of medians. Uncached means: every image is encoded
-anew, and every image's phrase apart. The benchmark's way is uncached too, and runs what its code
-runs: all layers of the vision tower, with transformers' own activation. Peak memory is of a process
-of its own for each way.
+machine's speed hits all alike; the ratios are of medians of processor time. Uncached means: every
+image is encoded anew, and every image's phrase apart. The benchmark's way is uncached too, and runs
+what its code runs: all layers of the vision tower, with transformers' own activation. Peak memory is
+of a process of its own for each way.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def published(images: int, batch: int, rounds: int, threads: int, peaks_too: boo
     with tempfile.TemporaryDirectory() as place:
         vlsm = published_model()
         data = _data(Path(place), vlsm, images)
-        print("| strategy | s per image: benchmark's way | uncached | ours | ratios | peak GB of the three |")
+        print("| strategy | benchmark's way, processor s per image | uncached | ours | ratios | peaks, GB |")
         print("| --- | --- | --- | --- | --- | --- |")
         for strategy in ("coop", "maple"):
             ways = _ways(vlsm, strategy, data, batch, Path(place) / strategy)
@@ -185,9 +185,9 @@ def published(images: int, batch: int, rounds: int, threads: int, peaks_too: boo
                 epoch()
             for _ in range(rounds):
                 for name, epoch in ways.items():
-                    start = time.perf_counter()
+                    start = time.process_time()
                     epoch()
-                    seconds[name].append(time.perf_counter() - start)
+                    seconds[name].append(time.process_time() - start)
             slowest, slow, fast = (statistics.median(seconds[name]) / images for name in ways)
             measured = [peak_of(w, strategy, images, batch, threads) for w in ways] if peaks_too else []
             peaks = ", ".join(f"{peak:.1f}" for peak in measured) or "not measured"

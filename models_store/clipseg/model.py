@@ -56,9 +56,9 @@ class FrozenCLIPSeg:
         embedding: Tensor = self.network.clip.text_model.embeddings.token_embedding(ids.to(self.device))
         return embedding.detach().clone()
 
-    def embed_image(self, pixels: Tensor) -> EmbeddedImage:
-        """What :meth:`encode_image` does before prompts enter, to be kept and given back to it."""
-        return towers.embed_pixels(self.network, pixels)
+    def embed_image(self, pixels: Tensor, depth: int) -> EmbeddedImage:
+        """What of :meth:`encode_image` visual prompts of a depth cannot change, to be kept and given back."""
+        return towers.embed_image(self.network, pixels, depth)
 
     def encode_image(
         self,

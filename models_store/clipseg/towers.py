@@ -8,13 +8,19 @@ al., 2022; deep text prompts: Khattak et al., MaPLe, 2023; VPT: Jia et al., 2022
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import CLIPSegForImageSegmentation
 
 from models_store.clipseg.stem import HybridStem
+from models_store.clipseg.tuned_layers import (
+    PatchAttention,
+    attend_patches,
+    first_layer,
+    layer_of_patches,
+)
 from models_store.mixed.prompts import MixedPrompts
 from models_store.prompting import first_eos, per_depth, text_prompts
 from models_store.vlsm import ImageFeatures, TextFeatures, Tokens
@@ -68,19 +74,32 @@ class EmbeddedImage:
         tokens: Class token, patches and positions [B, 1 + gh*gw, d_v].
         fine: Maps of a convolutional stem at finer strides, fine to coarse; empty without one.
         grid: Rows and columns (gh, gw) of the patch grid.
+        first: What these tokens do among themselves in the first layer; made for deep prompts only.
     """
 
     tokens: Tensor
     fine: tuple[Tensor, ...]
     grid: tuple[int, int]
+    first: PatchAttention | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> EmbeddedImage:
         """The same with every tensor changed."""
-        return EmbeddedImage(change(self.tokens), tuple(map(change, self.fine)), self.grid)
+        first = None if self.first is None else self.first.map(change)
+        return EmbeddedImage(change(self.tokens), tuple(map(change, self.fine)), self.grid, first)
+
+
+def embed_image(network: CLIPSegForImageSegmentation, pixels: Tensor, depth: int) -> EmbeddedImage:
+    """All of normalised pixels [B, 3, H, W] that visual prompts of a depth leave as it is, to be kept."""
+    embedded = embed_pixels(network, pixels)
+    if depth < 2:
+        return embedded
+    tower = network.clip.vision_model
+    first = attend_patches(tower.encoder.layers[0], tower.pre_layrnorm(embedded.tokens))
+    return replace(embedded, first=first)
 
 
 def embed_pixels(network: CLIPSegForImageSegmentation, pixels: Tensor) -> EmbeddedImage:
-    """Embed normalised pixels [B, 3, H, W]; no prompt changes the result, so it may be kept."""
+    """Embed normalised pixels [B, 3, H, W]."""
     embeddings = network.clip.vision_model.embeddings
     if isinstance(embeddings.patch_embedding, HybridStem):
         patches, fine = embeddings.patch_embedding(pixels)
@@ -117,25 +136,25 @@ def encode_image(
         prompts: [D, n, d_v], [B, D, n, d_v], of each row its own depth, or None.
         pooled: Whether to run all layers for the projected class token [B, projection_dim].
     """
-    tower = network.clip.vision_model
+    tower, wanted = network.clip.vision_model, network.extract_layers
     embedded = embed_pixels(network, pixels) if isinstance(pixels, Tensor) else pixels
-    hidden = embedded.tokens
     mixed = prompts if isinstance(prompts, MixedPrompts) else None
     if mixed is not None and len(set(mixed.numbers)) > 1:
         raise ValueError(f"visual prompts of {sorted(set(mixed.numbers))} tokens cannot share a batch")
-    levels = per_depth(prompts.values if isinstance(prompts, MixedPrompts) else prompts, hidden.shape[0])
+    values = prompts.values if isinstance(prompts, MixedPrompts) else prompts
+    levels = [level.to(embedded.tokens.dtype) for level in per_depth(values, len(embedded.tokens))]
     n = levels[0].shape[1] if levels else 0
-    if levels:
-        hidden = torch.cat([hidden, levels[0].to(hidden.dtype)], dim=1)
+    if embedded.first is not None:
+        return ImageFeatures(_tuned(network, embedded, levels), embedded.fine, embedded.grid, n)
+    hidden = torch.cat([embedded.tokens, levels[0]], dim=1) if levels else embedded.tokens
     hidden = tower.pre_layrnorm(hidden)
-    wanted = network.extract_layers
     layers = tower.encoder.layers if pooled else tower.encoder.layers[: max(wanted) + 1]
     outputs = {}
     for index, layer in enumerate(layers):
         hidden = layer(hidden, attention_mask=None)
         if index + 1 < len(levels):
             kept, old = hidden[:, : hidden.shape[1] - n], hidden[:, hidden.shape[1] - n :]
-            new = levels[index + 1].to(hidden.dtype)
+            new = levels[index + 1]
             deep = None if mixed is None else mixed.deeper_than(index + 1)
             hidden = torch.cat([kept, new if deep is None else torch.where(deep, new, old)], dim=1)
         if index in wanted:
@@ -143,3 +162,28 @@ def encode_image(
     summary = network.clip.visual_projection(tower.post_layernorm(hidden[:, 0])) if pooled else None
     activations = tuple(outputs[index] for index in wanted)
     return ImageFeatures(activations, embedded.fine, embedded.grid, n, summary)
+
+
+def _tuned(
+    network: CLIPSegForImageSegmentation, embedded: EmbeddedImage, levels: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """The extracted activations under prompts of at least two levels [B, n, d_v], all rows alike."""
+    tower, wanted, first = network.clip.vision_model, network.extract_layers, embedded.first
+    if first is None or len(levels) < 2:
+        raise ValueError(f"an image embedded for deep prompts was given prompts of depth {len(levels)}")
+    own, prompts = tower.pre_layrnorm(embedded.tokens), tower.pre_layrnorm(levels[0])
+    outputs = {}
+    for index, layer in enumerate(tower.encoder.layers[: max(wanted) + 1]):
+        if index + 1 < len(levels):
+            own = (
+                first_layer(layer, own, first, prompts)
+                if index == 0
+                else layer_of_patches(layer, own, prompts)
+            )
+            prompts = levels[index + 1]
+        else:
+            both = layer(torch.cat([own, prompts], dim=1), attention_mask=None)
+            own, prompts = both.split([own.shape[1], prompts.shape[1]], dim=1)
+        if index in wanted:
+            outputs[index] = torch.cat([own, prompts], dim=1)
+    return tuple(outputs[index] for index in wanted)

@@ -114,7 +114,7 @@ class TestFrozenWork:
     ):
         calls, embed = [], type(tiny_hybrid).embed_image
         monkeypatch.setattr(
-            type(tiny_hybrid), "embed_image", lambda self, x: calls.append(1) or embed(self, x)
+            type(tiny_hybrid), "embed_image", lambda self, *a: calls.append(1) or embed(self, *a)
         )
         toy_run(folder, tiny_hybrid, tmp_path / "run", epochs=4, min_steps=1, augmentation=None).run()
         assert len(calls) == 14

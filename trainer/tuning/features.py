@@ -22,8 +22,11 @@ SourceKey = tuple[str, ViewKey]
 class Embeds(Protocol):
     """A frozen model that can do apart what it does to an image before prompts enter."""
 
-    def embed_image(self, pixels: Tensor) -> Any:
-        """Embedded pixels [B, 3, S, S], which ``encode_image`` takes in their place."""
+    def embed_image(self, pixels: Tensor, depth: int) -> Any:
+        """Embedded pixels [B, 3, S, S], which ``encode_image`` takes in their place.
+
+        Only for visual prompts of this depth.
+        """
 
 
 class ImageSource:
@@ -38,7 +41,7 @@ class ImageSource:
         vlsm: The frozen model.
         views: Where pixels come from.
         device: Where the model is.
-        visual: Whether packs have visual prompts.
+        depth: Of the packs' visual prompts; 0 where they have none.
         pooled: Whether packs need the pooled feature.
         cache: Where frozen work is kept; None for a base that is itself trained: nothing is frozen.
         autocast: Makes the context of the run's precision.
@@ -51,18 +54,18 @@ class ImageSource:
         vlsm: FrozenVLSM,
         views: Views,
         device: torch.device,
-        visual: bool,
+        depth: int,
         pooled: bool,
         cache: FeatureCache[SourceKey, Any] | None,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ):
         self._name, self._vlsm, self._views, self._device = name, vlsm, views, device
-        self._visual, self._pooled, self._cache, self._autocast = visual, pooled, cache, autocast
-        self._embeds = vlsm if visual and not pooled and isinstance(vlsm, Embeds) else None
+        self._depth, self._pooled, self._cache, self._autocast = depth, pooled, cache, autocast
+        self._embeds = vlsm if depth and not pooled and isinstance(vlsm, Embeds) else None
 
     def features(self, keys: Sequence[ViewKey], pack: PromptPack) -> ImageFeatures:
         """Features of distinct views, in their order."""
-        if self._cache is None or (self._visual and self._embeds is None):
+        if self._cache is None or (self._depth and self._embeds is None):
             pixels = torch.cat([self._views.pixels(key) for key in keys]).to(self._device)
             return self._vlsm.encode_image(pixels, pack.visual, pooled=self._pooled)
         kept = joined(self._frozen(keys, self._cache))
@@ -87,5 +90,5 @@ class ImageSource:
     def _encode(self, pixels: Tensor) -> Any:
         with self._autocast():
             if self._embeds is not None:
-                return self._embeds.embed_image(pixels)
+                return self._embeds.embed_image(pixels, self._depth)
             return self._vlsm.encode_image(pixels, pooled=self._pooled)

@@ -190,7 +190,7 @@ class TuningRun:
             vlsm=self.vlsm,
             views=views,
             device=self.device,
-            visual=pack.visual is not None,
+            depth=0 if pack.visual is None else len(pack.visual),
             pooled=pack.needs_pooled,
             cache=self.cache if self._frozen else None,
             autocast=self.fabric.autocast,
