@@ -38,12 +38,15 @@ RUN python -c "import torch; assert torch.version.cuda, torch.__version__" && tu
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --system --uid 10001 --no-create-home --home-dir /tmp tunevlseg \
     && install --directory --owner=tunevlseg --group=tunevlseg --mode=0750 /data /cache
-# Everything that is kept is under /data; /cache can be made anew; scratch files go to /tmp.
+# Everything that is kept is under /data; /cache can be made anew; scratch files go to /tmp. ONNX Runtime and
+# the hub's client would report their use to their makers.
 ENV PATH=/opt/tunevlseg/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     HF_HOME=/cache/hub \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     TUNEVLSEG_HOST=0.0.0.0 \
     TUNEVLSEG_PORT=8080 \
     TUNEVLSEG_DATA_DIR=/data \
@@ -54,7 +57,7 @@ WORKDIR /data
 VOLUME ["/data", "/cache"]
 EXPOSE 8080
 # 200 once a mask has been made. No proxy is asked, whatever the container's environment says.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=180s --retries=4 \
+HEALTHCHECK --interval=15s --timeout=5s --start-period=600s --retries=4 \
     CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['TUNEVLSEG_PORT']), timeout=4); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["tunevlseg"]
 CMD ["serve"]

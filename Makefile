@@ -5,7 +5,7 @@ PORT ?= 8080
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install lint check test demo serve
+.PHONY: install lint check test check-deploy demo serve
 
 install: $(STAMP)
 
@@ -25,6 +25,9 @@ check: install ## Verify only.
 
 test: check
 	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest
+
+check-deploy: install ## The steps of the Dockerfile, carried out without an engine.
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -m deploy tests/test_deployment_install.py
 
 demo: install ## The page and the API on the embedded model.
 	$(BIN)/tunevlseg serve --port $(PORT)

@@ -43,7 +43,12 @@ def dying_with_us(command: Sequence[str], *, by: signal.Signals, user: str | Non
 
 @contextmanager
 def running(
-    command: Callable[[int], Sequence[str]], *, answers: Callable[[int], bool], log: Path, end: signal.Signals
+    command: Callable[[int], Sequence[str]],
+    *,
+    answers: Callable[[int], bool],
+    log: Path,
+    end: signal.Signals,
+    seconds: float = DEADLINE_SECONDS,
 ) -> Iterator[int]:
     """Start a server on a free port; ends with the block.
 
@@ -52,6 +57,7 @@ def running(
         answers: Whether the server on a port does its work by now.
         log: Where its output is kept.
         end: The signal that ends it cleanly.
+        seconds: How long it may take to answer.
 
     Raises:
         AssertionError: It ended or did not answer in time; the message holds its output.
@@ -61,7 +67,7 @@ def running(
         with log.open("wb") as out:
             process = subprocess.Popen(command(port), stdout=out, stderr=subprocess.STDOUT, cwd="/")
         try:
-            if _came_up(process, port, answers, log, last=tried == TRIES):
+            if _came_up(process, port, answers, log, seconds, last=tried == TRIES):
                 yield port
                 return
         finally:
@@ -69,9 +75,15 @@ def running(
 
 
 def _came_up(
-    process: subprocess.Popen[bytes], port: int, answers: Callable[[int], bool], log: Path, *, last: bool
+    process: subprocess.Popen[bytes],
+    port: int,
+    answers: Callable[[int], bool],
+    log: Path,
+    seconds: float,
+    *,
+    last: bool,
 ) -> bool:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
             process.wait(LOOK_SECONDS)
