@@ -171,14 +171,16 @@ def _ways(
     }
 
 
-def published(images: int, batch: int, rounds: int, threads: int, peaks_too: bool = True) -> None:
+def published(
+    strategies: list[str], images: int, batch: int, rounds: int, threads: int, peaks_too: bool = True
+) -> None:
     """Print ratios at the published size."""
     with tempfile.TemporaryDirectory() as place:
         vlsm = published_model()
         data = _data(Path(place), vlsm, images)
         print("| strategy | benchmark's way, processor s per image | uncached | ours | ratios | peaks, GB |")
         print("| --- | --- | --- | --- | --- | --- |")
-        for strategy in ("coop", "maple"):
+        for strategy in strategies:
             ways = _ways(vlsm, strategy, data, batch, Path(place) / strategy)
             seconds: dict[str, list[float]] = {name: [] for name in ways}
             for epoch in ways.values():
@@ -221,6 +223,7 @@ def embedded(images: int) -> None:
 def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strategy", action="append", help="of the published size; repeatable")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
@@ -233,7 +236,12 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     if arguments.part != "embedded":
         published(
-            arguments.images, arguments.batch, arguments.rounds, arguments.threads, not arguments.no_peaks
+            arguments.strategy or ["coop", "maple"],
+            arguments.images,
+            arguments.batch,
+            arguments.rounds,
+            arguments.threads,
+            not arguments.no_peaks,
         )
     if arguments.part != "published":
         embedded(100)

@@ -10,6 +10,7 @@ import typer
 
 from server.cli import tune_options as own
 from server.cli.common import Base, DataDir, Device
+from server.cli.tune_overrides import are_overrides, run_overrides
 
 
 class Head(StrEnum):
@@ -36,20 +37,38 @@ class SelectOn(StrEnum):
 
 
 def tune(
+    context: typer.Context,
     data: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            metavar="DATA_FOLDER",
-            help="Folder in the benchmark's layout: images/, masks/, anns/train.json, anns/val.json.",
+            metavar="DATA_FOLDER | KEY=VALUE...",
+            help="Folder of labelled images, such as images/, masks/, anns/train.json, anns/val.json. Or a "
+            "configuration's words as `python -m trainer` takes them: experiment=coop_clipseg data=busi "
+            "trainer.max_epochs=20.",
         ),
     ],
     strategy: Annotated[
         own.Strategy,
         typer.Option(
             help="vpt learns tokens among the image's patches; coop learns words before the phrase, cocoop "
-            "words that follow the image; maple and the shared ones learn both together."
+            "words that follow the image; maple and the shared ones learn both together. auto tries a short "
+            "list within the budget and keeps what did best on images held out of train."
         ),
     ] = own.Strategy.VPT,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Time for tuning, such as 90s or 2m; epochs, batch and the like then follow from it and the "
+            "size of the data unless given. Default: none, for auto 2m."
+        ),
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on from a checkpoint: dataset, dataset@alias or dataset/version. It must be of the same "
+            "strategy and base; depth, n, head and options follow it unless given."
+        ),
+    ] = None,
     depth: Annotated[
         int | None, typer.Option(min=1, help="Layers that get prompts. Default: the strategy's, 6.")
     ] = None,
@@ -62,9 +81,18 @@ def tune(
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. Default: 0.01.")] = None,
     weight_decay: Annotated[float, typer.Option(help="Decay of the head's convolution.")] = 1e-4,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; may stop earlier.")] = 20,
-    patience: Annotated[int, typer.Option(min=1, help="Epochs without a lower loss before stopping.")] = 12,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per step, or per portion of one.")] = 8,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Most epochs; may stop earlier. Default: 20.")
+    ] = None,
+    min_epochs: own.MinEpochs = None,
+    min_steps: own.MinSteps = None,
+    max_steps: own.MaxSteps = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a lower loss before stopping. Default: 12.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images per step, or per portion of one. Default: 8.")
+    ] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Portions per step.")] = 1,
     precision: Annotated[
         Precision, typer.Option(help="Of matrix products; 16-mixed needs a GPU.")
@@ -83,11 +111,13 @@ def tune(
     ] = False,
     augment: Annotated[bool, typer.Option(help="Vary images slightly, as the benchmark does.")] = True,
     views: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, help="Variants of each image to go round in, whose features are kept; 0: ever new ones."
+            min=0,
+            help="Variants of each image to go round in, whose features are kept; 0: ever new ones. "
+            "Default: 4.",
         ),
-    ] = 4,
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(min=1, help="Use only this many images of train, of which some are held out."),
@@ -137,8 +167,15 @@ def tune(
     into the registry with its figures, model card, curves and an overlay of best and worst cases.
     The alias `candidate` moves to it, and `champion` too if the dataset has none.
 
+    With `--budget`, or `--strategy auto`, what was tried and why is told and recorded.
+
     A stopped or killed run goes on where it was when the same command is given again.
+
+    Given KEY=VALUE words instead of a folder, it is `python -m trainer` with the same words.
     """
+    if are_overrides(data):
+        run_overrides(context, data)
+
     from rich.console import Console
 
     from models_store.heads import HeadMode
@@ -146,12 +183,25 @@ def tune(
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
     from trainer.allocation import keep_freed_memory
+    from trainer.auto.strategies import strategies_to_try
     from trainer.feature_cache import GIGABYTE, CacheBudget
     from trainer.tune import tune as run
     from trainer.tuning.settings import TuneSettings
 
+    scheduled = {
+        "epochs": epochs,
+        "min_epochs": min_epochs,
+        "min_steps": min_steps,
+        "max_steps": max_steps,
+        "patience": patience,
+        "batch_size": batch_size,
+        "views": views,
+    }
+    given: dict[str, Any] = {setting: value for setting, value in scheduled.items() if value is not None}
+    auto = strategy is own.Strategy.AUTO
     settings = TuneSettings(
-        strategy=strategy.value,
+        **given,
+        strategy=TuneSettings.strategy if auto else strategy.value,
         depth=depth,
         n=n,
         head=None if head is None else HeadMode(head.value),
@@ -173,13 +223,9 @@ def tune(
         ),
         lr=lr,
         weight_decay=weight_decay,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
         accumulate=accumulate,
         precision=precision.value,
         augment=augment,
-        views=views,
         joint=joint,
         seed=seed,
         prompt_key=prompt_key,
@@ -193,12 +239,16 @@ def tune(
     deployment = read_settings(base=base, device=device, data_dir=data_dir)
     keep_freed_memory()
     vlsm, place = open_base(deployment, threads)
-    with TuneProgress(Console(stderr=True), settings.epochs) as progress:
+    with TuneProgress(Console(stderr=True)) as progress:
         result = run(
-            data,
+            Path(data[0]),
             vlsm=vlsm,
             data_dir=deployment.data_dir,
             settings=settings,
+            strategies=strategies_to_try(vlsm.spec) if auto else None,
+            budget=None if budget is None else own.seconds(budget),
+            fixed=tuple(given),
+            warm_start=warm_start,
             name=name,
             device=place,
             promote=promote,

@@ -3,6 +3,7 @@ import torch
 from toy_data import write_toy
 from tuning_parts import toy_run
 
+from models_store.strategies import STRATEGIES
 from models_store.vlsm import ImageFeatures
 from trainer.feature_cache import NO_CACHE, CacheBudget, FeatureCache, joined, tensors_of
 
@@ -74,7 +75,7 @@ class TestFeatureCache:
 
 
 class TestSameCurve:
-    @pytest.mark.parametrize("strategy", ["coop", "cocoop", "vpt", "maple"])
+    @pytest.mark.parametrize("strategy", STRATEGIES)
     @pytest.mark.parametrize("budget", [CacheBudget(), ON_DISK, LITTLE])
     def test_values_are_the_same_bits_with_and_without(self, tiny_hybrid, folder, tmp_path, strategy, budget):
         with_cache, without = (
