@@ -18,6 +18,7 @@ from server.cli import (
     search,
     segment,
     serve,
+    simulate_labelling,
     tune,
 )
 
@@ -37,6 +38,7 @@ app.command()(tune.tune)
 app.command()(search.search)
 app.command()(evaluate.evaluate)
 app.command()(benchmark.benchmark)
+app.command()(simulate_labelling.simulate_labelling)
 app.command()(pretrain.pretrain)
 app.command()(export_onnx.export_onnx)
 app.add_typer(checkpoints.app, name="checkpoints")
