@@ -49,6 +49,7 @@ def running(
     log: Path,
     end: signal.Signals,
     seconds: float = DEADLINE_SECONDS,
+    every: float = LOOK_SECONDS,
 ) -> Iterator[int]:
     """Start a server on a free port; ends with the block.
 
@@ -58,6 +59,7 @@ def running(
         log: Where its output is kept.
         end: The signal that ends it cleanly.
         seconds: How long it may take to answer.
+        every: Seconds between two looks.
 
     Raises:
         AssertionError: It ended or did not answer in time; the message holds its output.
@@ -67,7 +69,7 @@ def running(
         with log.open("wb") as out:
             process = subprocess.Popen(command(port), stdout=out, stderr=subprocess.STDOUT, cwd="/")
         try:
-            if _came_up(process, port, answers, log, seconds, last=tried == TRIES):
+            if _came_up(process, port, answers, log, seconds, every, last=tried == TRIES):
                 yield port
                 return
         finally:
@@ -80,13 +82,14 @@ def _came_up(
     answers: Callable[[int], bool],
     log: Path,
     seconds: float,
+    every: float,
     *,
     last: bool,
 ) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            process.wait(LOOK_SECONDS)
+            process.wait(every)
         except subprocess.TimeoutExpired:
             # Another's server on the port answers, too, while ours is ending.
             if answers(port) and process.poll() is None:
