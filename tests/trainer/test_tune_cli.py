@@ -79,7 +79,8 @@ class TestTuneCommand:
         invoke("tune", folder, *SHORT, *options, *common, "--epochs", "1")
         version = tmp_path / "data" / "registry" / "toy" / "versions" / "v0001"
         config = json.loads((version / "adapter_config.json").read_text())
-        assert config["options"] == {"hidden": 8, "lora": True, "unified": True}
+        given = {"hidden": 8, "lora": True, "unified": True}
+        assert config["options"] == given | {"initial_phrase": None, "norm": True, "final_bias": True}
 
 
 class TestEvaluateCommand:

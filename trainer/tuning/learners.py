@@ -9,13 +9,14 @@ from models_store.strategies import make_learner
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 from trainer.tuning.settings import TuneSettings
-from trainer.tuning.strategies import accepted_options, strategy_defaults
+from trainer.tuning.strategies import accepted_options, default_options, strategy_defaults
 
 
 def learner_options(settings: TuneSettings, vlsm: FrozenVLSM) -> dict[str, Any]:
-    """The arguments of a learner's constructor.
+    """All arguments of a learner's constructor, those of a default value too.
 
-    A default depth is cut to the layers the model has; one that was asked for is not.
+    They are recorded with a checkpoint, which a later default must not change the meaning of. A default
+    depth is cut to the layers the model has; one that was asked for is not.
     """
     defaults = strategy_defaults(settings.strategy)
     options: dict[str, Any] = {
@@ -27,7 +28,8 @@ def learner_options(settings: TuneSettings, vlsm: FrozenVLSM) -> dict[str, Any]:
     if settings.initial_phrase is not None:
         options["initial_phrase"] = settings.initial_phrase
     accepted = accepted_options(settings.strategy)
-    return {name: value for name, value in options.items() if name in accepted} | dict(settings.options)
+    options = {name: value for name, value in options.items() if name in accepted}
+    return default_options(settings.strategy) | options | dict(settings.options)
 
 
 def build_learner(settings: TuneSettings, vlsm: FrozenVLSM) -> tuple[PromptLearner, dict[str, Any]]:

@@ -58,6 +58,12 @@ def accepted_options(strategy: str) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
 
+def default_options(strategy: str) -> dict[str, Any]:
+    """Values of the options a strategy has beyond those that all have, where nobody gives them."""
+    parameters = inspect.signature(STRATEGIES[strategy]).parameters
+    return {name: parameters[name].default for name in own_options(strategy)}
+
+
 def own_options(strategy: str) -> tuple[str, ...]:
     """The options a strategy has beyond those that all have."""
     return tuple(name for name in accepted_options(strategy) if name not in COMMON_OPTIONS)
