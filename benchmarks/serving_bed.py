@@ -36,6 +36,8 @@ MODELS = (PUBLISHED, EMBEDDED)
 STRATEGIES = ("coop", "cocoop", "vpt", "maple", "shared_separate", "shared_attention")
 DEPTH = 9
 SIDE = 352
+WALL, CPU = "wall", "cpu"
+CLOCKS = {WALL: time.perf_counter, CPU: time.process_time}
 # Seconds a request may take where many wait.
 TIMEOUT = 600
 
@@ -118,22 +120,28 @@ class Phrases:
         return f"{PHRASES[self._count % len(PHRASES)]} number {self._count}"
 
 
-def timed_in_turn(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round; every way once before, to warm up."""
+def timed_in_turn(
+    ways: Mapping[str, Callable[[], Any]], rounds: int, clock: str = WALL
+) -> dict[str, list[float]]:
+    """Seconds of each way in each round, in the opposite order every other one.
+
+    Every way runs once before, to warm up.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
-    for _ in range(rounds):
-        for name, way in ways.items():
-            seconds[name].append(seconds_of(way))
+    for number in range(rounds):
+        for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
+            seconds[name].append(seconds_of(ways[name], clock))
     return seconds
 
 
-def seconds_of(way: Callable[[], Any]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
+def seconds_of(way: Callable[[], Any], clock: str = WALL) -> float:
+    """Seconds of one call: of the wall's clock, or processor time of this whole process."""
+    now = CLOCKS[clock]
+    start = now()
     way()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def ratio(seconds: Mapping[str, list[float]], above: str, below: str) -> float:

@@ -36,7 +36,7 @@ from server.engine.forward import Forward
 from server.engine.pieces import Call, Piece
 
 
-def mixed(vlsm: FrozenVLSM, *, rounds: int, rows: int) -> list[Row]:
+def mixed(vlsm: FrozenVLSM, *, rounds: int, rows: int, clock: str) -> list[Row]:
     """A batch of as many checkpoints as rows against rows of one, caches switched off.
 
     Two mixes: checkpoints of one strategy (MaPLe: both modalities and a head), against rows of one
@@ -45,10 +45,10 @@ def mixed(vlsm: FrozenVLSM, *, rounds: int, rows: int) -> list[Row]:
     alike, various = (_checkpoints(vlsm, kinds, rows) for kinds in (("maple",), STRATEGIES))
     forward = Forward(vlsm, device="cpu", most_rows=rows, image_budget=0, text_budget=0, events=NoEvents())
     run = partial(_run_batch, forward, Images(), Phrases())
-    ways = {"one": partial(run, alike[:1] * rows), "alike": partial(run, alike)}
-    ways |= {kind: partial(run, [various[i]] * rows) for i, kind in enumerate(STRATEGIES[:rows])}
-    seconds = timed_in_turn(ways | {"various": partial(run, various)}, rounds)
-    same = ratio(seconds, "one", "alike")
+    pair = {"one": partial(run, alike[:1] * rows), "alike": partial(run, alike)}
+    same = ratio(timed_in_turn(pair, rounds, clock), "one", "alike")
+    ways = {kind: partial(run, [various[i]] * rows) for i, kind in enumerate(STRATEGIES[:rows])}
+    seconds = timed_in_turn(ways | {"various": partial(run, various)}, rounds, clock)
     # Each row of the mixed batch at the pace of a batch of its own strategy.
     kinds = [STRATEGIES[i % len(STRATEGIES)] for i in range(rows)]
     alone = statistics.fmean(statistics.median(seconds[kind]) for kind in kinds)
@@ -90,7 +90,7 @@ def _run_batch(
         piece.made.result(0)
 
 
-def cached(vlsm: FrozenVLSM, *, rounds: int) -> list[Row]:
+def cached(vlsm: FrozenVLSM, *, rounds: int, clock: str) -> list[Row]:
     """The same image under a new phrase, against a new image under a new phrase."""
     images, phrases = Images(), Phrases()
     with tempfile.TemporaryDirectory() as place, engine_on(vlsm, Registry(Path(place))) as engine:
@@ -99,14 +99,14 @@ def cached(vlsm: FrozenVLSM, *, rounds: int) -> list[Row]:
             "cold": lambda: engine.segment(fresh.pop(), [phrases()]),
             "new phrase": lambda: engine.segment(kept, [phrases()]),
         }
-        seconds = timed_in_turn(ways, rounds)
+        seconds = timed_in_turn(ways, rounds, clock)
     share = ratio(seconds, "new phrase", "cold")
     return [
         Row("same image and new phrase, against a cold request", "<= 0.10", f"{share:.3f}", share <= 0.10)
     ]
 
 
-def http(vlsm: FrozenVLSM, *, rounds: int) -> list[Row]:
+def http(vlsm: FrozenVLSM, *, rounds: int, clock: str) -> list[Row]:
     """A cold request over HTTP, from file to run lengths, against the engine's call in this process."""
     images, phrases = Images(), Phrases()
     with (
@@ -121,7 +121,7 @@ def http(vlsm: FrozenVLSM, *, rounds: int) -> list[Row]:
             answer.raise_for_status()
 
         ways = {"engine": lambda: engine.segment(arrays.pop(), [phrases()]), "http": ask}
-        seconds = timed_in_turn(ways, rounds)
+        seconds = timed_in_turn(ways, rounds, clock)
     on_top = ratio(seconds, "http", "engine") - 1
     return [
         Row("HTTP round trip on top of the engine's call, cold", "<= 10 %", f"{on_top:.1%}", on_top <= 0.10)
