@@ -109,11 +109,9 @@ def calibrate(
     kinds = [case.kind for case in cases]
     if min(kinds.count(None), len(kinds) - kinds.count(None)) < LEAST_CASES:
         return None
-    asked = replace(
-        held_out.select([case.row for case in cases]), phrases=tuple((case.phrase,) for case in cases)
+    presence = presence_in_cases(
+        vlsm, pack, held_out, cases, device=device, batch_size=batch_size, images=images
     )
-    batches = batched_logits(vlsm, pack, asked, device=device, batch_size=batch_size, images=images)
-    presence = np.concatenate([presence_of(logits).cpu().numpy() for _, logits in batches])
     present = presence[[kind is None for kind in kinds]]
     absent = {
         name: presence[[kind == name for kind in kinds]] for name in (EMPTY, CLASS, THING) if name in kinds
@@ -130,6 +128,24 @@ def calibrate(
         absent={name: len(values) for name, values in absent.items()},
         images=len({int(held_out.images.at[case.row]) for case in cases}),
     )
+
+
+def presence_in_cases(
+    vlsm: FrozenVLSM,
+    pack: PromptPack,
+    examples: Examples,
+    cases: Sequence[PresenceCase],
+    *,
+    device: torch.device,
+    batch_size: int = BATCH,
+    images: FeatureSource | None = None,
+) -> NDArray[np.float32]:
+    """The score of presence of each case, in order; the arguments are those of :func:`calibrate`."""
+    asked = replace(
+        examples.select([case.row for case in cases]), phrases=tuple((case.phrase,) for case in cases)
+    )
+    batches = batched_logits(vlsm, pack, asked, device=device, batch_size=batch_size, images=images)
+    return np.concatenate([presence_of(logits).cpu().numpy() for _, logits in batches])
 
 
 def best_cut(present: NDArray[np.float32], absent: Sequence[NDArray[np.float32]]) -> float:

@@ -14,6 +14,7 @@ from server.cli import (
     datasets,
     evaluate,
     export_onnx,
+    gate,
     pretrain,
     search,
     segment,
@@ -37,6 +38,7 @@ app.command()(segment.segment)
 app.command()(tune.tune)
 app.command()(search.search)
 app.command()(evaluate.evaluate)
+app.command()(gate.gate)
 app.command()(benchmark.benchmark)
 app.command()(simulate_labelling.simulate_labelling)
 app.command()(pretrain.pretrain)

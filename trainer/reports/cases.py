@@ -5,26 +5,23 @@ They show the user's own images, so they live where the user asked for them and 
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from models_store.packs import PromptPack
 from models_store.vlsm import FrozenVLSM
 from trainer.data.examples import Examples
 from trainer.evaluate import batched_logits, mask_at_own_size
 from trainer.reports.document import Picture
+from trainer.reports.outlines import SIDE, jpeg, outlines
 from trainer.scores import Evaluation, ImageScore
 
 WORST = 8
 BATCH = 8
-SIDE = 360
 TRUTH, PREDICTION = (0x21, 0xC4, 0x5D), (0xFF, 0x2F, 0xB9)
 
 
@@ -72,7 +69,7 @@ def worst_cases(
             truth = shown.truths[index].unpack()
             mask = mask_at_own_size(logits[at : at + 1], truth.shape, evaluation.threshold)
             drawn = outlined(shown.items[index].image(), truth, mask)
-            cases.append(Case(evaluation.scores[chosen[index]], _jpeg(drawn)))
+            cases.append(Case(evaluation.scores[chosen[index]], jpeg(drawn)))
     return cases
 
 
@@ -80,18 +77,4 @@ def outlined(
     image: NDArray[np.uint8], truth: NDArray[np.bool_], mask: NDArray[np.bool_], side: int = SIDE
 ) -> NDArray[np.uint8]:
     """An image [h, w, 3] whose longer side is at most ``side``, with both outlines drawn on it."""
-    height, width = truth.shape
-    scale = min(1.0, side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    drawn = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    for region, colour in ((truth, TRUTH), (mask, PREDICTION)):
-        small = cv2.resize(region.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
-        contours, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(drawn, contours, -1, colour, 2)
-    return drawn
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "JPEG", quality=85)
-    return content.getvalue()
+    return outlines(image, [(truth, TRUTH), (mask, PREDICTION)], side)

@@ -14,6 +14,13 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Code:
+    """A line for a terminal, to be copied as it is."""
+
+    line: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table whose first ``words`` columns are words, and the others figures."""
 
@@ -43,7 +50,7 @@ class Gallery:
     pictures: tuple[Picture, ...]
 
 
-Block = Text | Table | Picture | Gallery
+Block = Text | Code | Table | Picture | Gallery
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from trainer.reports.document import Block, Document, Gallery, Picture, Table, Text
+from trainer.reports.document import Block, Code, Document, Gallery, Picture, Table, Text
 
 # What would become markup, or end a table's cell, in the words of a user.
 # An underscore inside a word is none.
@@ -35,6 +35,9 @@ def markdown_table(table: Table) -> str:
 def _block(block: Block) -> str:
     if isinstance(block, Text):
         return plain(block.words)
+    if isinstance(block, Code):
+        # Indented: no content can end it, as it could a fence.
+        return "    " + " ".join(block.line.split("\n"))
     if isinstance(block, Table):
         return markdown_table(block)
     if isinstance(block, Gallery):

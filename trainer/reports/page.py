@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 from html import escape
 
-from trainer.reports.document import Block, Document, Gallery, Picture, Section, Table, Text
+from trainer.reports.document import Block, Code, Document, Gallery, Picture, Section, Table, Text
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th.words, td.words { text-align: left; white-space: normal; }
 thead th { background: var(--soft); }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; }
 figcaption { font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
+pre { background: var(--soft); padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
 .gallery figure { margin: 0; }
 """
@@ -51,6 +52,8 @@ def _section(section: Section) -> str:
 def _block(block: Block) -> str:
     if isinstance(block, Text):
         return f"<p>{escape(block.words)}</p>"
+    if isinstance(block, Code):
+        return f"<pre>{escape(block.line)}</pre>"
     if isinstance(block, Table):
         return _table(block)
     if isinstance(block, Gallery):

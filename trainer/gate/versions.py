@@ -1,0 +1,183 @@
+"""The gate on versions of a registry, with a dataset in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models_store.checkpoints import Checkpoint
+from models_store.errors import UnknownNameError
+from models_store.registry import CHAMPION, Reference, Registry
+from models_store.vlsm import FrozenVLSM
+from trainer.data.dataset import open_dataset
+from trainer.data.examples import Examples, load_examples
+from trainer.data.items import LabelledImage
+from trainer.gate.crossval import TrainingPart
+from trainer.gate.gate import Judged, judge_candidate
+from trainer.gate.measure import CANDIDATE, Contender, units_of
+from trainer.gate.recipe import TuningRecipe
+from trainer.gate.rule import PromotionRule
+from trainer.gate.seen import read_seen
+from trainer.tuning.command import settings_from
+from trainer.tuning.data import image_digests, limited
+from trainer.tuning.settings import TuneSettings
+from trainer.tuning.start import WarmStart
+
+SPLIT = "val"
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The two versions to compare, read and verified.
+
+    Attributes:
+        candidate, champion: Names.
+        new, old: The checkpoints.
+        settings: What the candidate was tuned by; None where it does not say.
+        start: The checkpoint that the candidate's tuning started from, if one.
+        champion_saw: SHA-256 of the images the champion was tuned on; None where it does not say.
+    """
+
+    candidate: Reference
+    new: Checkpoint
+    champion: Reference | None
+    old: Checkpoint | None
+    settings: TuneSettings | None
+    start: WarmStart | None
+    champion_saw: frozenset[str] | None
+
+
+def read_versions(registry: Registry, candidate: str, champion: str | None, vlsm: FrozenVLSM) -> Versions:
+    """Read what is to be compared.
+
+    Args:
+        registry: Where they are.
+        candidate: The candidate, as :meth:`Registry.resolve` takes it.
+        champion: The champion likewise. None: that of the candidate's dataset, if it has one and that
+            is not the candidate itself.
+        vlsm: The frozen model both must have been made for.
+
+    Raises:
+        UnknownNameError: There is no such version.
+        MismatchError: One was made for another base model.
+        DamagedError: One does not verify.
+    """
+    reference = registry.resolve(candidate)
+    new = registry.read(reference)
+    new.check_base(vlsm.spec)
+    other: Reference | None
+    if champion is not None:
+        other = registry.resolve(champion)
+    else:
+        in_use = registry.aliases(reference.dataset).get(CHAMPION)
+        other = None if in_use in (None, reference.version) else Reference(reference.dataset, str(in_use))
+    old = None
+    if other is not None:
+        old = registry.read(other)
+        old.check_base(vlsm.spec)
+    recorded, warm = (new.config.data.get(name) for name in ("settings", "warm_start"))
+    return Versions(
+        candidate=reference,
+        new=new,
+        champion=other,
+        old=old,
+        settings=None if recorded is None else settings_from(recorded),
+        start=None if warm is None else WarmStart.open(registry, warm["checkpoint"], vlsm.spec),
+        champion_saw=None if other is None else read_seen(registry.folder(other)),
+    )
+
+
+def contender_of(checkpoint: Checkpoint) -> Contender:
+    """A checkpoint as it is served."""
+    return Contender(checkpoint.pack, checkpoint.config.threshold, checkpoint.config.presence)
+
+
+def judge_versions(
+    folder: Path,
+    versions: Versions,
+    *,
+    vlsm: FrozenVLSM,
+    rule: PromotionRule,
+    device: torch.device,
+    **options: Any,
+) -> Judged:
+    """Judge a version on a dataset folder, whose images are the independent units.
+
+    Phrases are those the candidate was tuned with. Cross-validation takes the candidate's settings,
+    and the images of ``train`` that they name.
+
+    Args:
+        folder: A folder with the split ``val``.
+        versions: What to compare.
+        vlsm: The frozen model.
+        rule: The promotion rule.
+        device: Where the model is.
+        options: Passed to :func:`trainer.gate.gate.judge_candidate`.
+
+    Raises:
+        StudioError: The data cannot be used.
+    """
+    settings = versions.settings or TuneSettings(
+        prompt_key=versions.new.config.data.get("prompt_key") or "p1", threshold=versions.new.config.threshold
+    )
+    val = _load(folder, SPLIT, settings, vlsm)
+    names = {CANDIDATE: str(versions.candidate)}
+    if versions.champion is not None:
+        names["champion"] = str(versions.champion)
+    training = partial(training_part, folder, settings, versions.start, vlsm, device)
+    return judge_candidate(
+        vlsm,
+        contender_of(versions.new),
+        val,
+        rule=rule,
+        device=device,
+        champion=None if versions.old is None else contender_of(versions.old),
+        champion_saw=versions.champion_saw,
+        units=() if val is None else units_of(val, None),
+        training=None if versions.settings is None else training,
+        names=names,
+        data=_digests(versions.new),
+        **options,
+    )
+
+
+def training_part(
+    folder: Path, settings: TuneSettings, start: WarmStart | None, vlsm: FrozenVLSM, device: torch.device
+) -> TrainingPart:
+    """What the settings name of ``train``, and the recipe to follow again.
+
+    Images that the start of tuning was itself tuned on are not measured on; where it does not say on
+    which, that is all of them.
+    """
+    examples = _load(folder, "train", settings, vlsm)
+    if examples is None:
+        raise UnknownNameError(f"{folder} has no split 'train' to cross-validate on")
+    saw: frozenset[str] = frozenset()
+    if start is not None:
+        seen = read_seen(start.checkpoint.folder)
+        saw = frozenset(image_digests(examples)) if seen is None else seen
+    recipe = TuningRecipe(vlsm, settings, device, start=start)
+    return TrainingPart(examples, units_of(examples, None), recipe, saw)
+
+
+def _load(folder: Path, split: str, settings: TuneSettings, vlsm: FrozenVLSM) -> Examples | None:
+    """The rows of a split as the settings ask for them; None where there are none."""
+    key, phrase, stop = settings.prompt_key, settings.phrase, settings.stop
+    dataset = open_dataset(folder, format=settings.format, prompt_key=key, phrase=phrase, stop=stop)
+    items: list[LabelledImage] = list(dataset.items(split))
+    if split == "train" and settings.limit is not None:
+        items = limited(items, settings.limit, settings.seed)
+    if not items:
+        return None
+    return load_examples(items, vlsm.spec, prompt_key=key, phrase=phrase, stop=stop)
+
+
+def _digests(checkpoint: Checkpoint) -> dict[str, str]:
+    """Digests of the data that a version states."""
+    data = checkpoint.config.data
+    found = {"tuned on": data.get("train", {}).get("used_digest"), "val": data.get("val", {}).get("digest")}
+    return {name: digest for name, digest in found.items() if isinstance(digest, str)}
