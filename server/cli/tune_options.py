@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ PANEL = "Options of single strategies"
 class Strategy(StrEnum):
     """Strategies that can be tuned."""
 
+    AUTO = "auto"
     VPT = "vpt"
     COOP = "coop"
     COCOOP = "cocoop"
@@ -28,6 +30,16 @@ class Attend(StrEnum):
     TOKENS = "tokens"
 
 
+MinEpochs = Annotated[
+    int | None, typer.Option(min=1, help="Patience ends no run before so many. Default: 10.")
+]
+MinSteps = Annotated[
+    int | None,
+    typer.Option(min=1, help="An epoch of few images repeats them up to so many steps. Default: 10."),
+]
+MaxSteps = Annotated[
+    int | None, typer.Option(min=1, help="An epoch of many images ends after so many steps. Default: never.")
+]
 InitialPhrase = Annotated[
     list[str] | None,
     typer.Option(
@@ -137,6 +149,20 @@ def given_options(**flags: Any) -> dict[str, Any]:
     if "hidden" in given:
         given["hidden"] = _widths(given["hidden"])
     return given
+
+
+def seconds(text: str) -> float:
+    """A length of time such as 90, 90s, 2m or 1.5h, in seconds.
+
+    Raises:
+        BadInputError: It is none.
+    """
+    from models_store.errors import BadInputError
+
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise BadInputError(f"--budget {text!r} is no length of time; write 90s, 2m or 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _widths(text: str) -> int | list[int] | None:

@@ -25,6 +25,7 @@ FILES = {
     "history.csv",
     "cases.png",
     "report.html",
+    "training_images.txt",
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from models_store.digests import file_digest
 from models_store.errors import BadInputError
 from models_store.vlsm import VLSMSpec
 from trainer.data.dataset import open_dataset
@@ -30,6 +32,7 @@ class TuningData:
         report: The figures of ``eval.json`` are measured on these: the ``val`` split.
         digests: SHA-256 of the used part of ``train`` and of ``val``.
         warnings: What was remarkable when the dataset was opened.
+        seen: How many distinct images of ``select`` the run's warm start was tuned on.
     """
 
     train: Examples
@@ -37,6 +40,7 @@ class TuningData:
     report: Examples
     digests: dict[str, str]
     warnings: tuple[str, ...] = ()
+    seen: int = 0
 
 
 def holdout_size(n: int) -> int:
@@ -44,8 +48,11 @@ def holdout_size(n: int) -> int:
     return max(1, min(max(round(HOLDOUT_SHARE * n), HOLDOUT_LEAST), int(n * HOLDOUT_MOST)))
 
 
-def split_holdout(n: int, seed: int) -> tuple[list[int], list[int]]:
+def split_holdout(n: int, seed: int, seen: Collection[int] = ()) -> tuple[list[int], list[int]]:
     """Indices to train on and indices held out for selection, drawn by the seed.
+
+    Those in ``seen`` are held out only where there are too few others: what a warm start was tuned on
+    would flatter it.
 
     Raises:
         BadInputError: There are fewer than two images.
@@ -54,24 +61,37 @@ def split_holdout(n: int, seed: int) -> tuple[list[int], list[int]]:
         raise BadInputError(
             f"{n} labelled image is too few to hold one out for selection; add images or select on 'val'"
         )
-    held = set(np.random.default_rng([seed, 2]).permutation(n)[: holdout_size(n)].tolist())
+    drawn = np.random.default_rng([seed, 2]).permutation(n).tolist()
+    held = set(sorted(drawn, key=lambda i: i in seen)[: holdout_size(n)])
     return [i for i in range(n) if i not in held], sorted(held)
 
 
 def load_tuning_data(
-    folder: Path, spec: VLSMSpec, settings: TuneSettings, progress: Counted | None = None
+    folder: Path,
+    spec: VLSMSpec,
+    settings: TuneSettings,
+    progress: Counted | None = None,
+    seen: Collection[str] = (),
 ) -> TuningData:
     """Read the splits ``train`` and ``val`` of a dataset folder into memory.
 
+    Args:
+        folder: The dataset.
+        spec: The model's sizes.
+        settings: Phrases, limit, seed and what selection looks at.
+        progress: Told how many images are read.
+        seen: SHA-256 of image files that a warm start was tuned on.
+
     Raises:
         UnknownNameError: The folder or a split is not there.
-        BadInputError: Entries are damaged; the message lists them. Or there are too few images.
+        BadInputError: Entries are damaged; the message lists them. Or there are too few images, or ``val``
+            holds images that were seen.
     """
     key, phrase, stop = settings.prompt_key, settings.phrase, settings.stop
     dataset = open_dataset(folder, format=settings.format, prompt_key=key, phrase=phrase, stop=stop)
     pool, validation = list(dataset.items("train")), list(dataset.items("val"))
     if settings.limit is not None:
-        pool = _limited(pool, settings.limit, settings.seed)
+        pool = limited(pool, settings.limit, settings.seed)
     total = len(pool) + len(validation)
 
     def shifted(done: int, _of: int) -> None:
@@ -84,10 +104,22 @@ def load_tuning_data(
     report = load_examples(validation, spec, prompt_key=key, phrase=phrase, stop=stop, progress=shifted)
     digests = {"train": examples_digest(train), "val": examples_digest(report)}
     data = TuningData(train, report, report, digests, dataset.warnings)
-    return data if settings.select_on == "val" else _hold_out(data, settings.seed)
+    known = sum(digest in seen for digest in image_digests(report)) if seen else 0
+    if known:
+        raise BadInputError(
+            f"the warm start was tuned on {known} of the {len(report.images.distinct)} images of 'val', so "
+            "figures on them would say nothing about new images; start from another checkpoint"
+        )
+    return data if settings.select_on == "val" else _hold_out(data, settings.seed, seen)
 
 
-def _limited(items: list[LabelledImage], limit: int, seed: int) -> list[LabelledImage]:
+def image_digests(examples: Examples) -> list[str]:
+    """SHA-256 of each distinct image's file."""
+    first = [rows[0] for rows in examples.rows_by_image()]
+    return [file_digest(examples.items[row].image_path) for row in first]
+
+
+def limited(items: list[LabelledImage], limit: int, seed: int) -> list[LabelledImage]:
     """All items of so many images, drawn by the seed."""
     images = list(dict.fromkeys(item.image_path for item in items))
     if limit >= len(images):
@@ -96,18 +128,29 @@ def _limited(items: list[LabelledImage], limit: int, seed: int) -> list[Labelled
     return [item for item in items if item.image_path in chosen]
 
 
-def _hold_out(data: TuningData, seed: int) -> TuningData:
+def _hold_out(data: TuningData, seed: int, seen: Collection[str]) -> TuningData:
     """Hold images out with all their classes."""
     rows = data.train.rows_by_image()
+    known = {i for i, digest in enumerate(image_digests(data.train)) if digest in seen} if seen else set()
+    parts = split_holdout(len(rows), seed, known)
     training, held = (
-        data.train.select(sorted(row for image in images for row in rows[image]))
-        for images in split_holdout(len(rows), seed)
+        data.train.select(sorted(row for image in images for row in rows[image])) for images in parts
     )
-    return replace(data, train=training, select=held)
+    return replace(data, train=training, select=held, seen=len(known & set(parts[1])))
 
 
-def selection_note(select_on: SelectOn) -> str:
-    """What the reported figures owe to selection, in words."""
+def selection_note(select_on: SelectOn, seen: int = 0) -> str:
+    """What the reported figures owe to selection, in words.
+
+    Args:
+        select_on: What selection looked at.
+        seen: How many of its images a warm start was tuned on.
+    """
     if select_on == "val":
         return "The epoch was chosen on val, the images the figures are measured on: they are optimistic."
-    return "The epoch was chosen on images held out of train; val was used for nothing but these figures."
+    note = "The epoch was chosen on images held out of train; val was used for nothing but these figures."
+    if seen:
+        note += (
+            f" What tuning started from had been tuned on {seen} of the held-out images: for want of others."
+        )
+    return note

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from models_store.errors import BadInputError
 from models_store.packs import PromptPack, decode_pack
@@ -21,24 +19,26 @@ from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM
 from trainer.augment import Augmentation
 from trainer.data.examples import Examples
-from trainer.evaluate import mask_at_own_size
 from trainer.feature_cache import CacheBudget, FeatureCache
-from trainer.metrics import overlap
 from trainer.phrases import Phrases
 from trainer.tuning.batches import Batch, BatchSource
 from trainer.tuning.devices import fabric_on, sum_gradients, summed
 from trainer.tuning.features import ImageSource, SourceKey
 from trainer.tuning.loss import dice_ce
 from trainer.tuning.parameters import check_frozen, parameter_groups, seeded
+from trainer.tuning.selection import SelectionImages
 from trainer.tuning.settings import TuneSettings
-from trainer.tuning.state import EpochRecord, Progress, SavedState, load_state, save_state
+from trainer.tuning.state import Progress, SavedState, load_state, save_state
 from trainer.tuning.views import Views
 
 PLATEAU_FACTOR = 0.2
 PLATEAU_PATIENCE = 5
-STOP_DELTA = 1e-4
 CACHE_DTYPES = {"same": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 SAVE_EVERY = 10
+
+
+class DivergedError(BadInputError):
+    """The loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,10 @@ class TuningRun:
         cache_dtype: Features are kept rounded to this type; None keeps them as they are.
         fabric: Devices and precision.
         save_every: Steps between saved states; epochs always end with one.
+        seconds: Training ends before an epoch that would probably take it beyond so many seconds; what
+            it then is, is what it would be with only so many epochs. None: time ends nothing.
+        keep_start: Whether the values it starts with may turn out best, as those of a warm start may.
+        kept: Where frozen work is kept, in place of ``cache``; runs that encode images alike may share it.
     """
 
     def __init__(
@@ -102,15 +106,18 @@ class TuningRun:
         cache_dtype: torch.dtype | None = None,
         fabric: Fabric | None = None,
         save_every: int = SAVE_EVERY,
+        seconds: float | None = None,
+        keep_start: bool = False,
+        kept: FeatureCache[SourceKey, Any] | None = None,
     ):
         self.fabric = fabric or fabric_on(device or torch.device("cpu"))
         self.device, self._frozen = self.fabric.device, not learner.tunes_base
         if self._frozen:
             check_frozen(vlsm)
-        self.vlsm, self.learner, self.select = vlsm, learner.to(self.device), select
+        self.vlsm, self.learner = vlsm, learner.to(self.device)
         self.folder, self.clip, self.seed = folder, clip, seed
         self.epochs, self.min_epochs, self.patience = epochs, min_epochs, patience
-        self.batch_size, self.threshold, self.save_every = batch_size, threshold, save_every
+        self.seconds, self.keep_start, self.save_every = seconds, keep_start, save_every
         shown = Views(train, vlsm.spec, seed=seed, augmentation=augmentation, count=views)
         self._accumulate = accumulate
         self.source = BatchSource(
@@ -132,14 +139,23 @@ class TuningRun:
         self.progress = Progress()
         self.best = copy.deepcopy(learner.state_dict())
         pack = learner.pack()
-        self.cache: FeatureCache[SourceKey, Any] = FeatureCache(
+        self.cache: FeatureCache[SourceKey, Any] = kept or FeatureCache(
             cache or CacheBudget(), folder=folder / f"kept-{self.fabric.global_rank}", dtype=cache_dtype
         )
         self._images = self._image_source(shown, pack, "train")
-        self._select_views = Views(select, vlsm.spec)
-        self._select_images = self._image_source(self._select_views, pack, "select")
         phrases = [*train.all_phrases(), *select.all_phrases()]
         self._phrases = Phrases.for_training(vlsm, pack, phrases, frozen=self._frozen)
+        watched = Views(select, vlsm.spec)
+        self._select = SelectionImages(
+            vlsm=vlsm,
+            examples=select,
+            views=watched,
+            images=self._image_source(watched, pack, "select"),
+            phrases=self._phrases,
+            fabric=self.fabric,
+            batch_size=batch_size,
+            threshold=threshold,
+        )
         self._restore()
 
     @classmethod
@@ -155,6 +171,9 @@ class TuningRun:
         cache: CacheBudget | None = None,
         fabric: Fabric | None = None,
         save_every: int = SAVE_EVERY,
+        seconds: float | None = None,
+        keep_start: bool = False,
+        kept: FeatureCache[SourceKey, Any] | None = None,
     ) -> TuningRun:
         """A run by settings."""
         return cls(
@@ -182,6 +201,9 @@ class TuningRun:
             cache_dtype=CACHE_DTYPES[settings.cache_dtype],
             fabric=fabric,
             save_every=save_every,
+            seconds=seconds,
+            keep_start=keep_start,
+            kept=kept,
         )
 
     def _image_source(self, views: Views, pack: PromptPack, name: str) -> ImageSource:
@@ -224,18 +246,20 @@ class TuningRun:
     def run(self, watch: Callable[[Tick], None] | None = None) -> None:
         """Train to the end and leave the best epoch's values in the learner."""
         at = self.progress
+        if self.keep_start and at == Progress():
+            at.start(*self._measure())
         while not at.done:
             started = time.monotonic()
             while at.step < self.source.steps:
                 at.losses.append(self._step(at.epoch, at.step))
                 at.step += 1
+                at.steps += 1
                 if watch is not None:
                     watch(Tick(at.epoch, at.step, self.source.steps, at.losses[-1], None))
                 if at.step % self.save_every == 0 and at.step < self.source.steps:
                     started = self._clock(started)
                     self._save()
-            self._close_epoch()
-            self._clock(started)
+            self._close_epoch(started)
             self._save()
             if watch is not None:
                 last = at.history[-1]
@@ -260,7 +284,7 @@ class TuningRun:
                 total += self._backward(batch, (epoch, step, part))
         total = summed(self.fabric, total)
         if not math.isfinite(total):
-            raise BadInputError(f"the loss is {total} in epoch {epoch + 1}; try a lower learning rate")
+            raise DivergedError(f"the loss is {total} in epoch {epoch + 1}; try a lower learning rate")
         sum_gradients(self.fabric, self.learner)
         # Half precision overflows now and then; its scaler leaves such a step out.
         self.fabric.clip_gradients(self.learner, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
@@ -279,50 +303,25 @@ class TuningRun:
         self.fabric.backward(loss)
         return loss.item()
 
-    def _close_epoch(self) -> None:
+    def _measure(self) -> tuple[float, float]:
+        """Loss and mean Dice of the folded pack on the selection images."""
+        return self._select.measure(self.learner.fold())
+
+    def _close_epoch(self, started: float) -> None:
         at = self.progress
         if self._frozen:
             check_frozen(self.vlsm)
         loss, dice = self._measure()
         rate = self.optimizer.param_groups[0]["lr"]
-        at.epoch += 1
-        at.history.append(EpochRecord(at.epoch, float(np.mean(at.losses)), loss, dice, rate))
-        at.step, at.losses = 0, []
         self.scheduler.step(loss)
-        if dice > at.best_dice:
-            at.best_dice, at.best_epoch = dice, at.epoch
+        if at.complete_epoch(select_loss=loss, select_dice=dice, lr=rate):
             self.best = copy.deepcopy(self.learner.state_dict())
-        if loss < at.best_loss - STOP_DELTA:
-            at.best_loss, at.stale = loss, 0
-        else:
-            at.stale += 1
-        stopped = at.stale >= self.patience and at.epoch >= self.min_epochs
-        at.done = stopped or at.epoch >= self.epochs
-
-    @torch.no_grad()
-    def _measure(self) -> tuple[float, float]:
-        """Loss and mean Dice of the folded pack on the selection images."""
-        pack, select = self.learner.fold(), self.select
-        loss, dice = 0.0, 0.0
-        mine = range(self.fabric.global_rank, len(select), self.fabric.world_size)
-        for start in range(0, len(mine), self.batch_size):
-            rows = list(mine[start : start + self.batch_size])
-            logits = self._select_logits(pack, rows)
-            masks = select.masks[rows].to(self.device)[:, None]
-            ignore = None if select.ignore is None else select.ignore[rows].to(self.device)[:, None]
-            loss += dice_ce(logits, masks, ignore).item() * len(rows)
-            for at, row in enumerate(rows):
-                truth = select.truths[row].unpack()
-                mask = mask_at_own_size(logits[at : at + 1], truth.shape, self.threshold)
-                dice += overlap(select.counted(row, mask), truth).dice
-        return summed(self.fabric, loss) / len(select), summed(self.fabric, dice) / len(select)
-
-    def _select_logits(self, pack: PromptPack, rows: list[int]) -> Tensor:
-        """Logits [B, 1, S, S] of selection rows under their first phrases."""
-        keys = [self._select_views.key(row, 0) for row in rows]
-        distinct = list(dict.fromkeys(keys))
-        at = torch.tensor([distinct.index(key) for key in keys], device=self.device)
-        with self.fabric.autocast():
-            image = self._select_images.features(distinct, pack).select(at)
-            text = self._phrases.features(pack, [self.select.phrases[row][0] for row in rows], image)
-            return decode_pack(self.vlsm, pack, image, text).float()
+        self._clock(started)
+        late = self.seconds is not None and at.seconds_with_another_epoch > self.seconds
+        at.end(
+            epochs=self.epochs,
+            min_epochs=self.min_epochs,
+            patience=self.patience,
+            # Clocks differ between processes; all end where one would.
+            late=summed(self.fabric, float(late)) > 0,
+        )

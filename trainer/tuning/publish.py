@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models_store.checkpoints import NewCheckpoint, read_config
 from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
 
 AUTHOR = "tunevlseg tune"
+Aliases = Literal["auto", "candidate", "none"]
 
 
 @dataclass(frozen=True)
@@ -18,16 +20,34 @@ class Published:
     champion: bool
 
 
-def publish(registry: Registry, dataset: str, new: NewCheckpoint, *, run: str, promote: bool) -> Published:
+def publish(
+    registry: Registry,
+    dataset: str,
+    new: NewCheckpoint,
+    *,
+    run: str,
+    promote: bool = False,
+    aliases: Aliases = "auto",
+) -> Published:
     """Publish a version and move aliases.
 
-    ``candidate`` always moves to it; ``champion`` does when there is none yet or ``promote`` is
-    set. A run that was killed after publishing finds its own version and only moves aliases.
+    A run that was killed after publishing finds its own version and only moves aliases.
+
+    Args:
+        registry: Where to.
+        dataset: The dataset.
+        new: The version.
+        run: Identity of the run.
+        promote: With ``auto``: whether ``champion`` moves to it even if there is one.
+        aliases: ``auto``: ``candidate`` moves to it, and ``champion`` where there is none yet;
+            ``candidate``: only that one; ``none``: no alias, which is left to whoever judges it.
     """
     reference = _already_published(registry, dataset, new, run) or registry.publish(dataset, new)
-    registry.move_alias(reference, CANDIDATE, author=AUTHOR, reason="newest tuning run")
     champion = registry.aliases(dataset).get(CHAMPION)
-    if champion is None or (promote and champion != reference.version):
+    if aliases == "none":
+        return Published(reference, champion == reference.version)
+    registry.move_alias(reference, CANDIDATE, author=AUTHOR, reason="newest tuning run")
+    if aliases == "auto" and (champion is None or (promote and champion != reference.version)):
         reason = "first version of the dataset" if champion is None else "promotion asked for"
         registry.move_alias(reference, CHAMPION, author=AUTHOR, reason=reason)
         champion = reference.version

@@ -12,6 +12,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,9 @@ from models_store.files import replace_file
 STATE = "state.pt"
 LOCK = ".lock"
 FORMAT = 2
+# A selection loss counts as lower by at least this.
+STOP_DELTA = 1e-4
+EPOCHS, PATIENCE, TIME = "epochs", "patience", "time"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Progress:
         best_loss, stale: The lowest selection loss and how many epochs ago it was.
         done: Training has ended; only publishing may be left.
         seconds: Time spent training, over all sessions.
+        steps: Steps completed in all.
+        ended: By what: ``epochs``, ``patience`` or ``time``; empty while it goes on.
     """
 
     epoch: int = 0
@@ -59,6 +65,42 @@ class Progress:
     stale: int = 0
     done: bool = False
     seconds: float = 0.0
+    steps: int = 0
+    ended: str = ""
+
+    @property
+    def seconds_with_another_epoch(self) -> float:
+        """What time there would be spent after one more epoch as long as those before, on average."""
+        return self.seconds * (self.epoch + 1) / max(1, self.epoch)
+
+    def start(self, loss: float, dice: float) -> None:
+        """Count the values a run starts with as epoch 0."""
+        self.best_loss, self.best_dice, self.best_epoch = loss, dice, 0
+
+    def complete_epoch(self, *, select_loss: float, select_dice: float, lr: float) -> bool:
+        """Record an epoch; true if it is the best so far on the selection images."""
+        self.epoch += 1
+        train_loss = float(np.mean(self.losses))
+        self.history.append(EpochRecord(self.epoch, train_loss, select_loss, select_dice, lr))
+        self.step, self.losses = 0, []
+        if select_loss < self.best_loss - STOP_DELTA:
+            self.best_loss, self.stale = select_loss, 0
+        else:
+            self.stale += 1
+        if select_dice <= self.best_dice:
+            return False
+        self.best_dice, self.best_epoch = select_dice, self.epoch
+        return True
+
+    def end(self, *, epochs: int, min_epochs: int, patience: int, late: bool) -> None:
+        """End training after an epoch if it was the last, brought nothing new, or time is up."""
+        if self.epoch >= epochs:
+            self.ended = EPOCHS
+        elif self.stale >= patience and self.epoch >= min_epochs:
+            self.ended = PATIENCE
+        elif late:
+            self.ended = TIME
+        self.done = bool(self.ended)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Several strategies within one time budget; the best on held-out training images is kept."""
