@@ -13,6 +13,7 @@ from models_store.names import DEFAULT_BASE
 from server.errors import SettingsError
 from server.inputs import ImageLimits
 from server.logs import LogFormat, LogLevel
+from trainer.intake.limits import IntakeLimits
 from trainer.labels.database import sqlite_url
 
 PREFIX = "TUNEVLSEG_"
@@ -73,6 +74,12 @@ class Settings(BaseSettings):
     # Images put by POST /images: their pixels, and how long they are kept.
     put_bytes: int = Field(512 * MEBIBYTE, ge=1)
     put_seconds: float = Field(900.0, gt=0)
+    # Archives of labelled data: their bytes, their files and folders, the bytes of these unpacked, and how
+    # many times its own size an archive may unpack to.
+    max_archive_bytes: int = Field(1024 * MEBIBYTE, ge=1)
+    max_archive_entries: int = Field(20_000, ge=1)
+    max_unpacked_bytes: int = Field(8 * 1024 * MEBIBYTE, ge=1)
+    max_archive_ratio: float = Field(100.0, ge=1)
     log_format: LogFormat = LogFormat.AUTO
     log_level: LogLevel = LogLevel.INFO
     # Phrases may be about a patient, and logs are kept and read by others.
@@ -82,6 +89,21 @@ class Settings(BaseSettings):
     def image_limits(self) -> ImageLimits:
         """What one call may send."""
         return ImageLimits(self.max_pixels, self.max_images, self.max_total_pixels)
+
+    @property
+    def intake_limits(self) -> IntakeLimits:
+        """What one upload of labelled data may hold."""
+        return IntakeLimits(
+            max_pixels=self.max_pixels,
+            max_entries=self.max_archive_entries,
+            max_unpacked_bytes=self.max_unpacked_bytes,
+            max_ratio=self.max_archive_ratio,
+        )
+
+    @property
+    def incoming_root(self) -> Path:
+        """Folder that archives are unpacked in."""
+        return self.data_dir / "incoming"
 
     @property
     def graphs_root(self) -> Path:
@@ -102,6 +124,21 @@ class Settings(BaseSettings):
     def blobs_root(self) -> Path:
         """Folder of the files of labelled data."""
         return self.data_dir / "blobs"
+
+    @property
+    def keys_root(self) -> Path:
+        """Folder of secrets, such as that of pseudonyms."""
+        return self.data_dir / "keys"
+
+    @property
+    def revisions_root(self) -> Path:
+        """Folder of revisions laid out to tune on; each can be made anew."""
+        return self.data_dir / "revisions"
+
+    @property
+    def made_anew(self) -> tuple[Path, ...]:
+        """Folders of folders that can go where no job uses them."""
+        return (self.revisions_root, self.data_dir / "runs")
 
     @property
     def registry_root(self) -> Path:

@@ -11,6 +11,7 @@ from server.cli import (
     bench_serve,
     benchmark,
     checkpoints,
+    data,
     datasets,
     evaluate,
     export_onnx,
@@ -45,6 +46,7 @@ app.command()(pretrain.pretrain)
 app.command()(export_onnx.export_onnx)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

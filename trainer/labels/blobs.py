@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_SH, flock
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,11 +38,12 @@ class BlobStore:
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
         with translated():
-            if path.is_file():
-                # Newly referred to: housekeeping, which goes by age, must not take it for an old leftover.
-                os.utime(path)
-                return digest
             path.parent.mkdir(parents=True, exist_ok=True)
+            with self._held(LOCK_SH):
+                if path.is_file():
+                    # About to be referred to: discarding goes by age and must not take it for a leftover.
+                    os.utime(path)
+                    return digest
             aside = path.parent / f"{ASIDE_PREFIX}{uuid4().hex}"
             try:
                 write_file(aside, content)
@@ -74,6 +77,42 @@ class BlobStore:
             raise DamagedError(f"the kept file {digest} was changed or damaged")
         return content
 
+    def discard(self, digest: str, *, unused_since: float) -> int:
+        """Remove a file that nobody refers to, unless it was put again since; returns the bytes freed.
+
+        Args:
+            digest: Whose file.
+            unused_since: Seconds since 1970; what was put after that moment stays.
+        """
+        path = self._path(digest)
+        with self._held(LOCK_EX):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                return 0
+            if found.st_mtime >= unused_since:
+                return 0
+            path.unlink()
+            return found.st_size
+
+    def discard_asides(self, *, unused_since: float) -> int:
+        """Remove what writers that were killed left; returns the bytes freed."""
+        freed = 0
+        for path in self.root.glob(f"*/{ASIDE_PREFIX}*"):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                if found.st_mtime < unused_since:
+                    path.unlink()
+                    freed += found.st_size
+        return freed
+
+    @contextmanager
+    def _held(self, how: int) -> Iterator[None]:
+        """Hold the folder's lock, shared with others that put or alone; a killed holder lets go."""
+        with (self.root / ".lock").open("a") as handle:
+            flock(handle, how)
+            yield
+
     def __contains__(self, digest: str) -> bool:
         return bool(_DIGEST.fullmatch(digest)) and self._path(digest).is_file()
 
@@ -81,7 +120,7 @@ class BlobStore:
         """Digests of all files."""
         if not self.root.is_dir():
             return
-        for folder in sorted(self.root.iterdir()):
+        for folder in sorted(path for path in self.root.iterdir() if path.is_dir()):
             yield from sorted(p.name for p in folder.iterdir() if _DIGEST.fullmatch(p.name))
 
     def _path(self, digest: str) -> Path:

@@ -58,9 +58,13 @@ class Database:
         return self._engine.dialect.name == "sqlite"
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the database and keeps nothing."""
-        with translated(), Session(self._engine, expire_on_commit=False) as session:
+    def reading(self, *, frozen: bool = False) -> Iterator[Session]:
+        """A session that keeps nothing; ``frozen`` sees one state of the database to its end."""
+        engine = self._engine
+        if frozen and not self.is_sqlite:
+            # SQLite's readers do so anyhow.
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with translated(), Session(engine, expire_on_commit=False) as session:
             yield session
             session.rollback()
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models_store import rle
 from models_store.files import write_file
 from trainer.labels.blobs import BlobStore
@@ -25,7 +27,7 @@ def write(blobs: BlobStore, rows: Sequence[Row], folder: Path) -> None:
     (folder / "annotations").mkdir()
     for split in sorted({row["split"] for row in rows}):
         images: dict[str, dict[str, Any]] = {}
-        annotations = []
+        annotations: list[dict[str, Any]] = []
         for row in (row for row in rows if row["split"] == split and not row["empty"]):
             mask = read_mask(blobs, row)
             height, width = mask.shape
@@ -33,7 +35,7 @@ def write(blobs: BlobStore, rows: Sequence[Row], folder: Path) -> None:
             place(blobs, row["picture"], folder / "images" / split / name)
             image = {"id": len(images) + 1, "file_name": name, "width": width, "height": height}
             image = images.setdefault(row["pixels"], image)
-            ys, xs = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+            ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             box = [xs[0], ys[0], xs[-1] + 1 - xs[0], ys[-1] + 1 - ys[0]]
             annotations.append(
                 {

@@ -1,0 +1,1 @@
+"""What keeps a data folder small and safe: collecting garbage, retention, backup and restore."""
