@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from models_store.errors import BadInputError
 
 GROUP_BITS, GROUP, SIGN, MORE, FIRST_CHARACTER = 5, 0x1F, 0x10, 0x20, 48
+# Longer numbers than any image needs would only cost time.
+MOST_BITS = 60
 
 
 def encode(mask: NDArray[np.bool_]) -> str:
@@ -58,6 +60,8 @@ def decode(counts: str, height: int, width: int) -> NDArray[np.bool_]:
         value |= (code & GROUP) << shift
         shift += GROUP_BITS
         if code & MORE:
+            if shift > MOST_BITS:
+                raise BadInputError(f"run-length counts hold a number of more than {MOST_BITS} bits")
             continue
         if code & SIGN:
             value -= 1 << shift

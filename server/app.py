@@ -18,7 +18,8 @@ from server.limits import BodyLimit
 from server.metrics import Metrics
 from server.middleware import RequestLog
 from server.problems import install_problems
-from server.routes import health, images, registry, segment
+from server.routes import health, images, labelled, registry, segment
+from server.routes import labels as labels_routes
 from server.routes import metrics as metrics_route
 from server.routes.parts import Parts
 from server.schemas import NOTICE
@@ -66,9 +67,10 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     threads = CapacityLimiter(settings.queue_length + settings.batch_rows + settings.workers)
     decoding = BoundedSemaphore(settings.workers)
     app.state.parts = Parts(engine, settings, warmup, threads, metrics, decoding, labels)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
+    larger = {labels_routes.TAKES_ARCHIVES: settings.max_archive_bytes}
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, larger=larger)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    for routes in (segment, images, registry, health, metrics_route):
+    for routes in (segment, images, registry, labels_routes, labelled, health, metrics_route):
         app.include_router(routes.router)
     return app

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from models_store.checkpoints import read_config
 from models_store.errors import StudioError
 from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
 from models_store.vlsm import VLSMSpec
-from server.schemas import CheckpointInfo, DatasetDetail, DatasetInfo
+from server.schemas import CheckpointInfo, DatasetDetail, DatasetInfo, LabelCountsInfo
+from trainer.labels.store import LabelStore
 
 SCALARS = (str, int, float, bool, type(None))
 
 
-def list_datasets(registry: Registry) -> list[DatasetInfo]:
-    """Every dataset that has a version."""
-    return [describe_dataset(registry, name) for name in registry.datasets()]
+def list_datasets(registry: Registry, labels: LabelStore | None = None) -> list[DatasetInfo]:
+    """Every dataset that has a version, or labelled data, sorted by name.
+
+    Args:
+        registry: Versions.
+        labels: Labelled data, where there is a store.
+    """
+    names = set(registry.datasets()) | set(labels.names() if labels is not None else ())
+    return [describe_dataset(registry, name, labels) for name in sorted(names)]
 
 
-def describe_dataset(registry: Registry, name: str) -> DatasetDetail:
+def describe_dataset(registry: Registry, name: str, labels: LabelStore | None = None) -> DatasetDetail:
     """One dataset, with its history.
 
     Raises:
         UnknownNameError: There is no such dataset.
     """
+    if name not in registry.datasets() and labels is not None:
+        nothing: dict[str, Any] = {"champion": None, "candidate": None, "versions": 0}
+        return DatasetDetail(name=name, **nothing, labels=[], history=[], labelled=_labelled(labels, name))
     versions, aliases = registry.versions(name), registry.aliases(name)
     return DatasetDetail(
         name=name,
@@ -32,7 +43,12 @@ def describe_dataset(registry: Registry, name: str) -> DatasetDetail:
         versions=len(versions),
         labels=_labels(registry, name, versions),
         history=registry.history(name),
+        labelled=None if labels is None or name not in labels.names() else _labelled(labels, name),
     )
+
+
+def _labelled(labels: LabelStore, name: str) -> LabelCountsInfo:
+    return LabelCountsInfo.model_validate(asdict(labels.counts(name)))
 
 
 def _labels(registry: Registry, name: str, versions: list[str]) -> list[str]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
+
+from sqlalchemy import make_url
 
 from trainer.labels.blobs import BlobStore
 from trainer.labels.database import Database
+from trainer.labels.errors import UnknownLabelsError
 from trainer.labels.store import LabelStore
+
+ARCHIVES_AT_ONCE = 2
 
 
 class Labels:
@@ -16,10 +21,14 @@ class Labels:
     Args:
         url: Its database.
         blobs_root: Folder of its files.
+
+    Attributes:
+        taking: Held while an archive is unpacked and looked at, which needs disk and processor.
     """
 
     def __init__(self, url: str, blobs_root: Path):
         self._url, self._blobs_root = url, blobs_root
+        self.taking = BoundedSemaphore(ARCHIVES_AT_ONCE)
         self._lock = Lock()
         self._store: LabelStore | None = None
 
@@ -34,6 +43,30 @@ class Labels:
             if self._store is None:
                 self._store = LabelStore(Database(self._url), BlobStore(self._blobs_root))
             return self._store
+
+    @property
+    def present(self) -> LabelStore | None:
+        """The store if there is one: asking what it holds makes no database.
+
+        Raises:
+            StoreBusyError: The database cannot be reached now.
+        """
+        url = make_url(self._url)
+        made = url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+        return self.store if made else None
+
+    @property
+    def existing(self) -> LabelStore:
+        """The store, if there is one.
+
+        Raises:
+            UnknownLabelsError: There is none yet.
+            StoreBusyError: The database cannot be reached now.
+        """
+        store = self.present
+        if store is None:
+            raise UnknownLabelsError("there are no labelled datasets yet")
+        return store
 
     def close(self) -> None:
         """Let go of its connections, if there are any."""

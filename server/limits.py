@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.problems import TOO_LARGE, problem_response
+from server.problem_kinds import TOO_LARGE
+from server.problems import problem_response
 
 # A client that is still sending does not read the answer; closing on it would lose the answer.
 LINGER_SECONDS = 30.0
 
 
 class BodyLimit:
-    """ASGI middleware: no application behind it sees more than ``max_bytes`` of a body.
+    """ASGI middleware: no application behind it sees more of a body than is taken.
 
     Args:
         app: The application.
         max_bytes: Largest body taken, in bytes.
+        larger: Addresses that take more, and how much: of several that fit the first counts.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int):
+    def __init__(self, app: ASGIApp, *, max_bytes: int, larger: Mapping[re.Pattern[str], int] | None = None):
         self.app = app
         self.max_bytes = max_bytes
-        self.fault = f"the upload is larger than the {max_bytes:,} bytes this service takes"
+        self.larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        path = scope["path"]
+        most = next((most for where, most in self.larger.items() if where.fullmatch(path)), self.max_bytes)
+        fault = f"the upload is larger than the {most:,} bytes this service takes"
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self.max_bytes:
+        if declared.isdecimal() and int(declared) > most:
             waiting = headers.get("expect", "").lower() == "100-continue"
-            await self._refuse(receive, send, drain=not waiting)
+            await self._refuse(fault, receive, send, drain=not waiting)
             return
         taken = 0
 
@@ -42,16 +50,16 @@ class BodyLimit:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.max_bytes:
+            if taken > most:
                 if message.get("more_body", False):
                     await _drain(receive)
-                raise HTTPException(TOO_LARGE.status, self.fault, {"Connection": "close"})
+                raise HTTPException(TOO_LARGE.status, fault, {"Connection": "close"})
             return message
 
         await self.app(scope, counted, send)
 
-    async def _refuse(self, receive: Receive, send: Send, *, drain: bool) -> None:
-        response = problem_response(TOO_LARGE, self.fault, headers={"Connection": "close"})
+    async def _refuse(self, fault: str, receive: Receive, send: Send, *, drain: bool) -> None:
+        response = problem_response(TOO_LARGE, fault, headers={"Connection": "close"})
         head = {
             "type": "http.response.start",
             "status": response.status_code,

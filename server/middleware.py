@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.logs import FACTS
 from server.metrics import Metrics
-from server.problems import INTERNAL, problem_response
+from server.problem_kinds import INTERNAL
+from server.problems import problem_response
 from server.request_notes import Notes, choose_request_id, taking_notes
 
 HEADER = "X-Request-ID"

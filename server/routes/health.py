@@ -10,10 +10,12 @@ from starlette.exceptions import HTTPException
 
 from models_store.backends.report import describe
 from models_store.strategies import STRATEGIES
+from server import problem_kinds as kinds
 from server import problems
 from server.engine import DEFAULT_THRESHOLD
 from server.images import FORMATS
-from server.problems import KINDS, Problem
+from server.problem_kinds import KINDS
+from server.problems import Problem
 from server.render import colour_of
 from server.routes.parts import PartsOf
 from server.schemas import Capabilities, Health, Output, Readiness
@@ -67,9 +69,7 @@ async def capabilities(parts: PartsOf) -> Capabilities:
     )
 
 
-@router.get(
-    "/problems/{slug}", responses=problems.problem_responses(problems.NOT_FOUND, problems.INVALID_REQUEST)
-)
+@router.get("/problems/{slug}", responses=problems.problem_responses(kinds.NOT_FOUND, kinds.INVALID_REQUEST))
 async def problem(slug: str) -> Problem:
     """What a problem's type means."""
     kind = KINDS.get(slug)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Request, Response, UploadFile
 
+from server import problem_kinds as kinds
 from server import problems
 from server.engine import PutImage
 from server.images import read_image
@@ -18,14 +19,14 @@ from server.schemas import ImageReceipt
 
 router = APIRouter(tags=["segment"], route_class=MultipartRoute)
 PROBLEMS = problems.problem_responses(
-    problems.BAD_REQUEST,
-    problems.TOO_LARGE,
-    problems.UNSUPPORTED_TYPE,
-    problems.INVALID_REQUEST,
-    problems.UNREADABLE_IMAGE,
-    problems.IMAGE_TOO_LARGE,
-    problems.BAD_INPUT,
-    problems.QUEUE_FULL,
+    kinds.BAD_REQUEST,
+    kinds.TOO_LARGE,
+    kinds.UNSUPPORTED_TYPE,
+    kinds.INVALID_REQUEST,
+    kinds.UNREADABLE_IMAGE,
+    kinds.IMAGE_TOO_LARGE,
+    kinds.BAD_INPUT,
+    kinds.QUEUE_FULL,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -9,9 +10,11 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from server import problems
+from server import problem_kinds as kinds
+from trainer.labels.errors import StoreFullError
 
 MULTIPART = "multipart/form-data"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class MultipartRoute(APIRoute):
@@ -24,10 +27,16 @@ class MultipartRoute(APIRoute):
             sent = request.headers.get("content-type", "")
             if sent.partition(";")[0].strip().lower() != MULTIPART:
                 raise HTTPException(
-                    problems.UNSUPPORTED_TYPE.status,
-                    f"the content type is {sent[:100] or 'missing'!r}; {MULTIPART} with the fields image and "
-                    "prompt is accepted",
+                    kinds.UNSUPPORTED_TYPE.status,
+                    f"the content type is {sent[:100] or 'missing'!r}; {MULTIPART} is accepted, with "
+                    "the fields that /docs tells",
                 )
-            return await handle(request)
+            try:
+                return await handle(request)
+            except HTTPException as error:
+                # Files are parsed onto the disk; whatever fails there, FastAPI calls the client's fault.
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+                    raise StoreFullError("the disk that takes uploads is full; nothing was kept") from error
+                raise
 
         return checked

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from models_store.history import AliasMove
 from models_store.registry import ALIASES, Reference, check_alias
+from server import problem_kinds as kinds
 from server import problems
 from server.catalogue import describe_dataset, list_checkpoints, list_datasets
 from server.errors import UnknownDatasetError
 from server.routes.parts import Parts, PartsOf
 from server.schemas import AliasChange, AliasTarget, CheckpointInfo, DatasetDetail, DatasetInfo
+from trainer.labels.errors import StoreBusyError
+from trainer.labels.store import LabelStore
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["registry"])
-NAMED = problems.problem_responses(problems.UNKNOWN_DATASET, problems.INVALID_REQUEST, problems.DAMAGED)
+NAMED = problems.problem_responses(kinds.UNKNOWN_DATASET, kinds.INVALID_REQUEST, kinds.DAMAGED)
 MOVED = problems.problem_responses(
-    problems.UNKNOWN_DATASET,
-    problems.UNKNOWN_NAME,
-    problems.MISMATCH,
-    problems.INVALID_REQUEST,
-    problems.BAD_INPUT,
-    problems.DAMAGED,
+    kinds.UNKNOWN_DATASET,
+    kinds.UNKNOWN_NAME,
+    kinds.MISMATCH,
+    kinds.INVALID_REQUEST,
+    kinds.BAD_INPUT,
+    kinds.DAMAGED,
 )
 Name = Annotated[str, Path(description="A dataset.", examples=["busi"])]
 Alias = Annotated[str, Path(description=" or ".join(ALIASES), examples=["champion"])]
+
+
+def _labelled(parts: Parts) -> LabelStore | None:
+    """The labelled data; None where there is none, or none to be had: checkpoints are listed without it."""
+    try:
+        return parts.labels.present
+    except StoreBusyError as error:
+        logger.warning("labelled data are not listed: %s", error)
+        return None
 
 
 def _check_dataset(parts: Parts, name: str) -> None:
@@ -36,17 +50,19 @@ def _check_dataset(parts: Parts, name: str) -> None:
         )
 
 
-@router.get("/datasets", responses=problems.problem_responses(problems.DAMAGED))
+@router.get("/datasets", responses=problems.problem_responses(kinds.DAMAGED))
 def datasets(parts: PartsOf) -> list[DatasetInfo]:
-    """Datasets that have checkpoints."""
-    return list_datasets(parts.engine.registry)
+    """Datasets that have checkpoints, labelled data, or both."""
+    return list_datasets(parts.engine.registry, _labelled(parts))
 
 
 @router.get("/datasets/{name}", responses=NAMED)
 def dataset(parts: PartsOf, name: Name) -> DatasetDetail:
     """One dataset, with every move of its aliases."""
-    _check_dataset(parts, name)
-    return describe_dataset(parts.engine.registry, name)
+    labels = _labelled(parts)
+    if labels is None or name not in labels.names():
+        _check_dataset(parts, name)
+    return describe_dataset(parts.engine.registry, name, labels)
 
 
 @router.get("/checkpoints", responses=NAMED)

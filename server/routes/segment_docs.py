@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from server import problem_kinds as kinds
 from server import problems
 from server.outputs import ZIP
 from server.outputs.contours import CONTOURS
@@ -63,24 +64,24 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     **problems.problem_responses(
-        problems.BAD_REQUEST,
-        problems.UNKNOWN_DATASET,
-        problems.NO_CHAMPION,
-        problems.UNKNOWN_NAME,
-        problems.NOT_ACCEPTABLE,
-        problems.MISMATCH,
-        problems.TOO_LARGE,
-        problems.UNSUPPORTED_TYPE,
-        problems.INVALID_REQUEST,
-        problems.UNREADABLE_IMAGE,
-        problems.IMAGE_TOO_LARGE,
-        problems.BAD_PROMPT,
-        problems.UNMAPPED_LABEL,
-        problems.BAD_INPUT,
-        problems.UNKNOWN_IMAGE,
-        problems.DAMAGED,
-        problems.QUEUE_FULL,
-        problems.SHUTTING_DOWN,
-        problems.DEADLINE,
+        kinds.BAD_REQUEST,
+        kinds.UNKNOWN_DATASET,
+        kinds.NO_CHAMPION,
+        kinds.UNKNOWN_NAME,
+        kinds.NOT_ACCEPTABLE,
+        kinds.MISMATCH,
+        kinds.TOO_LARGE,
+        kinds.UNSUPPORTED_TYPE,
+        kinds.INVALID_REQUEST,
+        kinds.UNREADABLE_IMAGE,
+        kinds.IMAGE_TOO_LARGE,
+        kinds.BAD_PROMPT,
+        kinds.UNMAPPED_LABEL,
+        kinds.BAD_INPUT,
+        kinds.UNKNOWN_IMAGE,
+        kinds.DAMAGED,
+        kinds.QUEUE_FULL,
+        kinds.SHUTTING_DOWN,
+        kinds.DEADLINE,
     ),
 }

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from models_store.history import AliasMove
 from models_store.identity import BaseIdentity, PresenceCut
+from server.schemas.labels import LabelCountsInfo
+from server.schemas.texts import Text
 
 
 class DatasetInfo(BaseModel):
-    """A dataset that has checkpoints."""
+    """A dataset that has checkpoints, or labelled data, or both."""
 
     name: str
     champion: str | None
     candidate: str | None
     versions: int
     labels: list[str] = Field(description="Phrases its newest version was tuned on.")
+    labelled: LabelCountsInfo | None = Field(
+        default=None, description="What it holds for tuning; null where it has no labelled data here."
+    )
 
 
 class DatasetDetail(DatasetInfo):
@@ -49,9 +54,6 @@ class CheckpointInfo(BaseModel):
     evaluation: dict[str, Any] = Field(default={}, description="Headline figures of its evaluation.")
     usable: bool = Field(description="Whether this server can serve it.")
     fault: str | None = Field(default=None, description="Why not.")
-
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
 class AliasChange(BaseModel):

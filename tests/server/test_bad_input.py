@@ -175,7 +175,7 @@ class TestFields:
 
 class TestBodies:
     def test_wrong_content_type(self, service: Guarded) -> None:
-        accepted = "multipart/form-data with the fields image and prompt is accepted"
+        accepted = "multipart/form-data is accepted, with the fields that /docs tells"
         service.refuse(415, "unsupported-type", "'application/json'", accepted, json={"prompt": "liver"})
         service.refuse(
             415,

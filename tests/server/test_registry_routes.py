@@ -62,6 +62,7 @@ class TestLists:
             "candidate": None,
             "versions": 2,
             "labels": ["breast tumour"],
+            "labelled": None,
         }
         assert service.get("/datasets") == [expected]
         service.move("v0001")

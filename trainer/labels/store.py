@@ -65,10 +65,7 @@ class LabelStore:
         check_dataset_name(name)
         check_who(by)
         with self.database.writing() as session:
-            if session.scalars(select(DatasetRow).where(DatasetRow.name == name)).one_or_none():
-                return False
-            session.add(DatasetRow(name=name, created_at=now(), created_by=by, policy=policy or {}))
-        return True
+            return _create(session, name, by, policy or {})
 
     def names(self) -> list[str]:
         """Names of the datasets, sorted."""
@@ -100,13 +97,14 @@ class LabelStore:
 
     # Adding
 
-    def add(self, dataset: str, images: Sequence[NewImage], *, by: str) -> Added:
+    def add(self, dataset: str, images: Sequence[NewImage], *, by: str, create: bool = False) -> Added:
         """Add images and annotations, all or none; what is there already is left as it is.
 
         Args:
-            dataset: The dataset, which must be there.
+            dataset: The dataset.
             images: What to add; their files are kept already.
             by: Who adds them.
+            create: Whether to make the dataset if it is not there.
 
         Raises:
             UnknownLabelsError: There is no such dataset, or a file is not kept.
@@ -114,10 +112,14 @@ class LabelStore:
             StoreBusyError: Another process writes.
         """
         check_who(by)
+        if create:
+            check_dataset_name(dataset)
         for image in images:
             self._check(image)
         added = Added()
         with self.database.writing() as session:
+            if create:
+                _create(session, dataset, by, {})
             row = dataset_row(session, dataset, lock=True)
             groups = Groups(session, row)
             have = {
@@ -229,6 +231,15 @@ def annotations_of(session: Session, dataset: DatasetRow) -> Iterator[tuple[Anno
         .order_by(AnnotationRow.id)
     )
     return ((annotation, State(state)) for annotation, state in rows)
+
+
+def _create(session: Session, name: str, by: str, policy: dict[str, Any]) -> bool:
+    """Make a dataset unless it is there; whether it is new."""
+    if session.scalars(select(DatasetRow).where(DatasetRow.name == name)).one_or_none():
+        return False
+    session.add(DatasetRow(name=name, created_at=now(), created_by=by, policy=policy))
+    session.flush()
+    return True
 
 
 def _new_image(

@@ -20,6 +20,7 @@ import numpy as np
 
 from models_store.errors import BadInputError
 from trainer.data.formats.layout import Found, Layout, Pair, read_json
+from trainer.data.formats.plain import draws as plain_draws
 from trainer.data.formats.plain import plain_pairs
 from trainer.data.formats.plain import splits as plain_splits
 from trainer.data.formats.tasks import annotated_pairs, annotation_files
@@ -112,4 +113,5 @@ CLASS_INDEX = Layout(
     lambda folder: (folder / CLASSES_FILE).is_file(),
     lambda folder: list(annotation_files(folder)) or plain_splits(folder),
     read,
+    lambda folder: not annotation_files(folder) and plain_draws(folder),
 )

@@ -74,6 +74,11 @@ def splits(folder: Path) -> list[str]:
     return ["train", "val"] if set(files) == {WHOLE} else [s for s in SPLIT_FOLDERS if s in files]
 
 
+def draws(folder: Path) -> bool:
+    """Whether the one COCO file of a folder is of no split."""
+    return set(annotation_files(folder)) == {WHOLE}
+
+
 def _image_folders(folder: Path, path: Path, split: str) -> list[Path]:
     """Where images may lie, likeliest first."""
     names = [path.stem.removeprefix("instances_"), *SPLIT_FOLDERS.get(split, ())]
@@ -173,4 +178,5 @@ COCO = Layout(
     lambda folder: bool(annotation_files(folder)),
     splits,
     read,
+    draws,
 )

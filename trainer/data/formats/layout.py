@@ -23,6 +23,7 @@ IMAGE_FOLDERS = ("images", "image", "imgs")
 MASK_FOLDERS = ("masks", "mask", "annotations", "labels")
 DRAWN_SHARE = 0.2
 DRAWN_SEED = 12345
+NO_SPLITS = "the folder has no splits"
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Layout:
         recognises: Whether a folder looks like it.
         splits: The splits a folder has.
         read: The items of one of them.
+        draws: Whether a folder has no splits of its own, so that they are drawn on reading.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Layout:
     recognises: Callable[[Path], bool]
     splits: Callable[[Path], list[str]]
     read: Callable[[Path, str, Found], list[LabelledImage]]
+    draws: Callable[[Path], bool] = lambda _folder: False
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,6 @@ def _drawing_order(digest: str) -> str:
 def drawn_split_remark(train: int, val: int) -> str:
     """In words, where the split came from."""
     return (
-        f"the folder has no splits: {val} images were drawn for val with seed {DRAWN_SEED} and {train} "
+        f"{NO_SPLITS}: {val} images were drawn for val with seed {DRAWN_SEED} and {train} "
         "are left for train; if several images show one patient, make splits of your own"
     )

@@ -59,6 +59,11 @@ def splits(folder: Path) -> list[str]:
     return ["train", "val"] if WHOLE in found else list(found)
 
 
+def draws(folder: Path) -> bool:
+    """Whether plain folders have no splits of their own."""
+    return WHOLE in _folders(folder)
+
+
 def plain_pairs(folder: Path, split: str, found: Found) -> list[Pair]:
     """Images and masks of a split; one without the other is a fault.
 
@@ -110,4 +115,5 @@ PLAIN = Layout(
     lambda folder: bool(_folders(folder)),
     splits,
     read,
+    draws,
 )

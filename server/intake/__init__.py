@@ -1,0 +1,1 @@
+"""Labelled data from uploads: single files, archives, DICOM."""

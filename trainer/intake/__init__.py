@@ -1,0 +1,1 @@
+"""Taking labelled data in: archives, folders and single files, checked before anything is kept."""
