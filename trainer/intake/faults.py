@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,28 @@ class RefusedUploadError(UnusableDataError):
         super().__init__(headline, [str(fault) for fault in of_files])
 
 
-def located(messages: Sequence[str], folder: Path, files: Collection[str]) -> list[FileFault]:
+def located(
+    messages: Sequence[str],
+    folder: Path,
+    files: Collection[str],
+    about: Mapping[str, Path] | None = None,
+) -> list[FileFault]:
     """Faults of the files of a folder, from messages that name them by their whole path or inside it.
 
     Args:
         messages: A line each.
         folder: The folder, whose own place is nobody's business and is taken out of the messages.
         files: Paths in the folder.
+        about: By message, the file it is about where it names none.
     """
-    cleaned = (message.replace(f"{folder}/", "").replace(str(folder), "the upload") for message in messages)
-    return [FileFault(_file_in(message, files), message) for message in cleaned]
+    faults = []
+    for message in messages:
+        cleaned = message.replace(f"{folder}/", "").replace(str(folder), "the upload")
+        file = _file_in(cleaned, files)
+        if file is None and about is not None and message in about:
+            file = about[message].relative_to(folder).as_posix()
+        faults.append(FileFault(file, cleaned))
+    return faults
 
 
 def _file_in(message: str, files: Collection[str]) -> str | None:

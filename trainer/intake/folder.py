@@ -59,17 +59,21 @@ def read_folder(
         inspection = inspect_dataset(root, format=format, rule=PhraseRule("p1", phrase))
     except StudioError as error:
         raise RefusedUploadError("the upload cannot be used", located([str(error)], root, files)) from error
-    faults = located(inspection.faults, root, files)
-    images = [facts.path for looked in inspection.facts.values() for _, facts in looked]
-    groups, of_groups = read_groups(root, images)
-    faults += of_groups
+    looked_at = [facts for looked in inspection.facts.values() for _, facts in looked]
+    about = {fault: facts.path for facts in looked_at for fault in facts.faults}
+    _refuse_if(located(inspection.faults, root, files, about))
+    images = [facts.path for facts in looked_at]
+    groups, faults = read_groups(root, images)
+    _refuse_if(faults)
     reading = _Reading(root, told, phrase, {path: groups.get(path, group) for path in images}, draws)
-    if not faults:
-        faults = reading.take(inspection, progress)
-    if faults:
-        raise RefusedUploadError(f"the upload has {len(faults)} faults", faults)
+    _refuse_if(reading.take(inspection, progress))
     reading.remark(inspection)
     return reading.batch
+
+
+def _refuse_if(faults: list[FileFault]) -> None:
+    if faults:
+        raise RefusedUploadError(f"the upload has {len(faults)} faults", faults)
 
 
 def innermost(folder: Path) -> Path:
@@ -153,6 +157,10 @@ class _Reading:
         for split, looked in inspection.facts.items():
             if split not in set(Split):
                 remarks.append(f"{split}: {len(looked)} images were left out; only train and val are kept")
+        named = {item.mask_path for items in inspection.dataset.splits.values() for item in items}
+        unused = sum(path not in named and path not in self._groups for path in pictures_in(self._root))
+        if unused:
+            remarks.append(f"{unused} image files belong to no labelled image and were left out")
         if self._left_out:
             remarks.append(
                 f"{self._left_out} masks leave out pixels nobody labelled; here they are background"
