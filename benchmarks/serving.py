@@ -1,6 +1,6 @@
 """The service and its engine, each figure against another of the same run.
 
-    python benchmarks/serving.py [--model published|embedded] [--part mixed --part swap ...]
+    python benchmarks/serving.py [--model published|embedded|embedded-onnx] [--part mixed --part swap ...]
 
 The published size is CLIPSeg rd64 (ViT-B/16, 352 px) with random weights, which cost the same as
 trained ones. Ways are timed in turn, so that a drift of the machine's speed hits all alike; ratios
@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable
 
 import torch
-from serving_bed import CLOCKS, MODELS, STRATEGIES, WALL, Row, load_model
+from serving_bed import CLOCKS, EMBEDDED, MODELS, PUBLISHED, STRATEGIES, WALL, Row, load_model
 from serving_memory import growth, resident
 from serving_speed import cached, concurrent, http, mixed
 from serving_swaps import swaps
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", action="append", choices=MODELS, help="repeat it; default: both")
+    parser.add_argument("--model", action="append", choices=MODELS, help="repeat it; default: those in torch")
     parser.add_argument("--part", action="append", choices=PARTS, help="repeat it; default: all")
     parser.add_argument("--threads", type=int, default=None, help="of torch; default: its own choice")
     parser.add_argument("--rounds", type=int, default=7, help="of mixed, cached, http and concurrent")
@@ -81,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # The lines of requests would take the place of the table.
     logging.disable(logging.INFO)
-    for name in arguments.model or MODELS:
+    for name in arguments.model or (PUBLISHED, EMBEDDED):
         vlsm = load_model(name, arguments.threads)
         print(f"\n{name}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
         print("| what | bar | measured | met |\n| --- | --- | --- | --- |")

@@ -20,6 +20,7 @@ import uvicorn
 from numpy.typing import NDArray
 from training import published_model
 
+from models_store.backends.choice import choose_backend
 from models_store.bases import load_base
 from models_store.heads import HeadMode
 from models_store.registry import CHAMPION, Reference, Registry
@@ -31,8 +32,8 @@ from server.load.checkpoints import publish_random
 from server.metrics import Metrics
 from server.settings import read_settings
 
-PUBLISHED, EMBEDDED = "published", "embedded"
-MODELS = (PUBLISHED, EMBEDDED)
+PUBLISHED, EMBEDDED, ONNX = "published", "embedded", "embedded-onnx"
+MODELS = (PUBLISHED, EMBEDDED, ONNX)
 STRATEGIES = ("coop", "cocoop", "vpt", "maple", "shared_separate", "shared_attention")
 DEPTH = 9
 SIDE = 352
@@ -64,10 +65,21 @@ class Row:
 
 
 def load_model(name: str, threads: int | None) -> FrozenVLSM:
-    """``published`` (ViT-B/16, 352 px, random weights) or ``embedded``."""
+    """A model by its name.
+
+    Args:
+        name: ``published`` (ViT-B/16, 352 px, random weights) and ``embedded`` run in torch;
+            ``embedded-onnx`` in ONNX Runtime, as a server on a processor runs it where nothing is asked for.
+        threads: Of torch and ONNX Runtime; None leaves the choice to torch.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
-    return published_model() if name == PUBLISHED else load_base("clipseg-tiny-med")
+    if name == PUBLISHED:
+        return published_model()
+    embedded = load_base("clipseg-tiny-med")
+    if name == EMBEDDED:
+        return embedded
+    return choose_backend(embedded, "onnx", cache=read_settings().graphs_root)
 
 
 def depth_of(vlsm: FrozenVLSM) -> int:
