@@ -102,19 +102,13 @@ class TestGate:
             "most_class_loss": 1,
             "most_false_alarm_rise": 1,
             "most_false_area_rise": 1,
+            "may_be_below_zero_shot": "true",
         }
         options = ("--candidate", "toy/v0002", "--promote", "--author", "ann", "--no-sensitivity")
         refused = run(*options, least_gain=0.99, **lax)
         assert refused.exit_code == 1
         assert registry.aliases("toy")["champion"] == "v0001"
-        record = json.loads(run("--candidate", "toy/v0002", "--no-sensitivity", "--json").stdout)
-        worse = "zero_shot" in record["comparisons"] and (
-            record["comparisons"]["zero_shot"]["dice"]["difference"]["mean"] < 0
-        )
         passed = run(*options, least_gain=-1, **lax)
-        if worse:
-            assert passed.exit_code == 1
-            return
         assert passed.exit_code == 0
         assert registry.aliases("toy")["champion"] == "v0002"
         last = registry.history("toy")[-1]
@@ -136,25 +130,17 @@ class TestGate:
         assert {row["name"] for row in record["rows"]} == {f"train_{i:02d}.png" for i in range(8)}
 
 
-class TestReport:
-    @pytest.fixture(scope="class")
-    def files(self, tuned, tiny_folder, tmp_path_factory):
-        folder, data_dir = tuned
-        out = tmp_path_factory.mktemp("report")
-        invoke(
-            "gate",
-            folder,
-            "--candidate",
-            "toy/v0002",
-            "--report",
-            out,
-            "--base",
-            tiny_folder,
-            "--data-dir",
-            data_dir,
-        )
-        return out
+@pytest.fixture(scope="module")
+def files(tuned, tiny_folder, tmp_path_factory):
+    """The folder of a report on the second version."""
+    folder, data_dir = tuned
+    out = tmp_path_factory.mktemp("report")
+    where = ("--report", out, "--base", tiny_folder, "--data-dir", data_dir)
+    invoke("gate", folder, "--candidate", "toy/v0002", *where)
+    return out
 
+
+class TestReport:
     def test_the_page_stands_alone_and_shows_words_as_they_are(self, files):
         text = (files / "report.html").read_text()
         page = Page(text)

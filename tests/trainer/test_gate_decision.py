@@ -112,6 +112,7 @@ class TestDecide:
         assert clauses["zero-shot"].outcome is Outcome.FAILED
         assert verdict is Verdict.REJECT
         assert "against zero-shot" in reason
+        assert judged(part, rule=PromotionRule(may_be_below_zero_shot=True))[0] is Verdict.PROMOTE
 
     def test_too_few_images_decide_nothing(self):
         few = RULE.least_val_units - 1

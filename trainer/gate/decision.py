@@ -42,7 +42,7 @@ def decide(
     if comparison is not None:
         clauses += [
             _gain(comparison, rule),
-            _above_zero_shot(comparison, zero_shot),
+            _above_zero_shot(comparison, zero_shot, rule),
             _classes(comparison, rule),
             _false_alarms(comparison, rule),
             _sensitivity(comparison, rule),
@@ -112,7 +112,7 @@ def _gain(comparison: Comparison, rule: PromotionRule) -> Clause:
     return Clause(name="gain", outcome=outcome, reason=reason)
 
 
-def _above_zero_shot(comparison: Comparison, zero_shot: Comparison | None) -> Clause:
+def _above_zero_shot(comparison: Comparison, zero_shot: Comparison | None, rule: PromotionRule) -> Clause:
     """A checkpoint that does worse than none must not be served, whatever the champion does."""
     if zero_shot is None or comparison.against == ZERO:
         return Clause(
@@ -120,6 +120,8 @@ def _above_zero_shot(comparison: Comparison, zero_shot: Comparison | None) -> Cl
         )
     gain = zero_shot.dice.difference.mean
     outcome = Outcome.FAILED if gain < -ROUNDING else Outcome.PASSED
+    if rule.may_be_below_zero_shot:
+        outcome = Outcome.NOT_ASKED
     return Clause(name="zero-shot", outcome=outcome, reason=f"mean Dice {_signed(gain)} against zero-shot")
 
 

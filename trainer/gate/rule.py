@@ -22,50 +22,60 @@ class PromotionRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     least_gain: float = Field(
-        0.0, ge=-1, le=1, description="the lower bound of the mean gain in Dice must be above it; -1 to 1"
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="the lower bound of the mean gain in Dice must be above it; -1 to 1",
     )
     confidence: float = Field(
-        0.9, ge=0.5, le=0.999, description="of the two-sided bootstrap interval; 0.5 to 0.999"
+        default=0.9, ge=0.5, le=0.999, description="of the two-sided bootstrap interval; 0.5 to 0.999"
     )
     most_class_loss: float = Field(
-        0.02, ge=0, le=1, description="the mean Dice of no class may fall by more than it; 0 to 1"
+        default=0.02, ge=0, le=1, description="the mean Dice of no class may fall by more than it; 0 to 1"
+    )
+    may_be_below_zero_shot: bool = Field(
+        default=False,
+        description="whether a mean Dice below that of the untuned model is accepted; true or false",
     )
     least_class_units: int = Field(
-        5, ge=1, description="a class in fewer units is shown, not judged; a whole number from 1"
+        default=5, ge=1, description="a class in fewer units is shown, not judged; a whole number from 1"
     )
     large_share: float = Field(
-        0.01, ge=0, lt=1, description="a mask above this share of the image is a large one; 0 to below 1"
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="a mask above this share of the image is a large one; 0 to below 1",
     )
     most_false_alarm_rise: float = Field(
-        0.05,
+        default=0.05,
         ge=0,
         le=1,
         description="among images with nothing to find, neither the share that gets any mask nor the share "
         "that gets a large one may rise by more than it; 0 to 1",
     )
     most_false_area_rise: float = Field(
-        0.01,
+        default=0.01,
         ge=0,
         le=1,
         description="nor may the mean share of their area that is marked rise by more than it; 0 to 1",
     )
     most_sensitivity_rise: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1,
         description="the mean range of Dice over ways of asking may not rise by more than it; 0 to 1, or "
         "left out to show it without judging",
     )
     least_val_units: int = Field(
-        20,
+        default=20,
         ge=2,
         description="with fewer units in the validation split, the recipe is cross-validated inside the "
         "training part; a whole number from 2",
     )
     least_training_units: int = Field(
-        10, ge=4, description="with fewer units to cross-validate on, nothing is decided; from 4"
+        default=10, ge=4, description="with fewer units to cross-validate on, nothing is decided; from 4"
     )
-    folds: int = Field(5, ge=2, le=20, description="of that cross-validation; 2 to 20")
+    folds: int = Field(default=5, ge=2, le=20, description="of that cross-validation; 2 to 20")
 
 
 def rule_from(values: Mapping[str, Any]) -> PromotionRule:

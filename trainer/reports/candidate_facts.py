@@ -90,7 +90,8 @@ def facts_of(
     config, training = candidate.config, candidate.evaluation.get("training", {})
     command, note = None, ""
     if settings is not None:
-        command, note = tune_command(settings, folder, name=dataset, base=config.base.name)
+        start = (config.data.get("warm_start") or {}).get("checkpoint")
+        command, note = tune_command(settings, folder, name=dataset, base=config.base.name, warm_start=start)
     learned = sum(tensor.numel() for tensor in candidate.learner.values())
     size = sum(path.stat().st_size for path in candidate.folder.iterdir() if path.name == WEIGHTS)
     known = {"learned numbers": f"{learned:,}", "weights on disk": f"{size:,} bytes"}

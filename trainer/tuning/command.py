@@ -63,7 +63,9 @@ def settings_from(recorded: Mapping[str, Any]) -> TuneSettings:
     return TuneSettings(**{**recorded, "head": None if head is None else HeadMode(head)})
 
 
-def tune_command(settings: TuneSettings, folder: str, *, name: str, base: str) -> tuple[str, str]:
+def tune_command(
+    settings: TuneSettings, folder: str, *, name: str, base: str, warm_start: str | None = None
+) -> tuple[str, str]:
     """The ``tunevlseg tune`` command of settings, and what it cannot say.
 
     Args:
@@ -71,11 +73,13 @@ def tune_command(settings: TuneSettings, folder: str, *, name: str, base: str) -
         folder: The dataset's folder.
         name: The dataset's name in the registry.
         base: The base model's name.
+        warm_start: The version whose values tuning started from, if one.
 
     Returns:
         The command, quoted for a shell, and a sentence on settings that have no flag, or nothing.
     """
     parts = ["tunevlseg", "tune", folder, "--name", name, "--base", base]
+    parts += [] if warm_start is None else ["--warm-start", warm_start]
     unsaid = []
     for each in fields(settings):
         value = getattr(settings, each.name)
