@@ -26,6 +26,7 @@ FILES = {
     "cases.png",
     "report.html",
     "training_images.txt",
+    "selection_images.txt",
 }
 
 
