@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def tune(
     cache: CacheBudget | None = None,
     fabric: Fabric | None = None,
     loggers: Sequence[RunLogger] = (),
+    about: Mapping[str, str] | None = None,
 ) -> TuneResult:
     """Tune, measure on ``val`` and publish; goes on where the same call was stopped before.
 
@@ -101,6 +102,8 @@ def tune(
         fabric: Several devices, or processes of which each calls this and gets the same result.
             Its precision is to be the settings'.
         loggers: Told of every epoch of a run without budget.
+        about: Further members of the checkpoint's ``data``, such as the dataset's revision; they change
+            no value and not the identity of the run.
 
     Raises:
         StudioError: The data, the settings, the name or the warm start cannot be used; nothing is published.
@@ -149,6 +152,7 @@ def tune(
                 known=data_dir / "zero-shot",
                 watch=watch,
                 budget=budget,
+                about=about,
             )
             published = publish(registry, dataset, new, run=identity, promote=promote, aliases=aliases)
             remove_run(folder)

@@ -54,8 +54,8 @@ def locked_job(session: Session, job: str) -> JobRow:
     return row
 
 
-def jobs_with_names() -> Select[Any]:
-    """Jobs with the names of their datasets and revisions, for :func:`found_jobs`."""
+def jobs_with_names() -> Select[JobRow, str, str]:
+    """Jobs with the names of their datasets and revisions, if any, for :func:`found_jobs`."""
     return (
         select(JobRow, DatasetRow.name, RevisionRow.manifest)
         .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
@@ -63,7 +63,7 @@ def jobs_with_names() -> Select[Any]:
     )
 
 
-def found_jobs(session: Session, wanted: Select[Any]) -> list[Job]:
+def found_jobs(session: Session, wanted: Select[JobRow, str, str]) -> list[Job]:
     """The jobs that a form of :func:`jobs_with_names` finds."""
     return [job_of(row, dataset, revision) for row, dataset, revision in session.execute(wanted)]
 

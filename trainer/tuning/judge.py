@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def judged_checkpoint(
     known: Path,
     watch: Watch,
     budget: float | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> NewCheckpoint:
     """A finished run as a checkpoint with its figures, card and pictures.
 
@@ -55,11 +57,12 @@ def judged_checkpoint(
         known: Folder of the untuned model's figures that are known already.
         watch: Whom to tell.
         budget: Seconds it had, if it had a budget.
+        about: Further members of the configuration's ``data``.
     """
     pack = chosen.learner.fold()
     report, extras = _measure(chosen, pack, data, vlsm, device, known, watch, budget)
     config = _configuration(
-        chosen, pack, data, vlsm, dataset, run, _presence(chosen, pack, data, vlsm, device)
+        chosen, pack, data, vlsm, dataset, run, _presence(chosen, pack, data, vlsm, device), about or {}
     )
     learned = chosen.learner.parameter_count()
     card = model_card(config, report, dataset=dataset, settings=chosen.settings, learned=learned)
@@ -145,6 +148,7 @@ def _configuration(
     dataset: str,
     run: str,
     presence: PresenceCut | None,
+    about: Mapping[str, str],
 ) -> CheckpointConfig:
     settings, options = chosen.settings, chosen.options
     return CheckpointConfig(
@@ -169,6 +173,7 @@ def _configuration(
             "warnings": list(data.warnings),
             "run": run,
             "settings": recorded_settings(settings),
+            **about,
         },
         seed=settings.seed,
         pack_digest=pack.digest,

@@ -1,0 +1,285 @@
+"""Decisions on versions: promoted, kept, rejected, pinned; each with an author, a reason and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models_store.errors import UnknownNameError
+from models_store.registry import CHAMPION, Reference, Registry
+from trainer.gate.record import Verdict
+from trainer.labels.errors import ConflictError
+from trainer.labels.store import LabelStore, check_who, dataset_row, now
+from trainer.labels.tables import DatasetRow, DecisionRow, JobRow
+
+LISTED = 200
+
+
+class Kind(StrEnum):
+    """What was decided."""
+
+    PROMOTED = "promoted"
+    KEPT = "kept"
+    REJECTED = "rejected"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision on a version.
+
+    Attributes:
+        id: Counts up.
+        kind: What.
+        version, champion: On which version, and which was the champion before.
+        author, reason: Who, and why.
+        figures: What it rests on: the gate's record without its rows.
+        job: Whose candidate it was.
+        report: Digest of the kept page, if there is one.
+        at: When.
+    """
+
+    id: int
+    kind: Kind
+    version: str | None
+    champion: str | None
+    author: str
+    reason: str
+    figures: Mapping[str, Any]
+    job: str | None
+    report: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a job has to be decided on.
+
+    Attributes:
+        candidate: Its version.
+        champion: The version it was compared with; None where there was none.
+        verdict, reason: The gate's.
+        promote: Whether the policy lets a job promote.
+        figures: For the record.
+        report: Digest of the kept page.
+    """
+
+    candidate: Reference
+    champion: str | None
+    verdict: Verdict
+    reason: str
+    promote: bool
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+
+
+class Decisions:
+    """Moves champions and keeps the record; no two of its callers do so at once.
+
+    Args:
+        store: Where decisions are kept.
+        registry: Whose aliases move.
+    """
+
+    def __init__(self, store: LabelStore, registry: Registry):
+        self._store, self._registry = store, registry
+
+    def newest(self, dataset: str, limit: int = LISTED) -> list[Decision]:
+        """Decisions on a dataset's versions, newest first.
+
+        Raises:
+            UnknownLabelsError: There is no such dataset.
+        """
+        with self._store.database.reading() as session:
+            row = dataset_row(session, dataset)
+            wanted = select(DecisionRow).where(DecisionRow.dataset_id == row.id)
+            rows = session.scalars(wanted.order_by(DecisionRow.id.desc()).limit(limit))
+            return [_decision(each) for each in rows]
+
+    def of_job(self, job: str) -> Decision | None:
+        """The decision on a job's candidate."""
+        with self._store.database.reading() as session:
+            wanted = select(DecisionRow).where(DecisionRow.job_id == job).order_by(DecisionRow.id.desc())
+            row = session.scalars(wanted.limit(1)).one_or_none()
+            return None if row is None else _decision(row)
+
+    def pinned(self, dataset: str) -> str | None:
+        """The version that is pinned."""
+        with self._store.database.reading() as session:
+            return dataset_row(session, dataset).pinned
+
+    def promote(self, reference: Reference, *, by: str, reason: str) -> Decision:
+        """Make a version champion, by a person's word.
+
+        Raises:
+            UnknownNameError: There is no such version.
+            ConflictError: Another is pinned, or it is the champion.
+            DamagedError: It does not verify.
+        """
+        self._registry.folder(reference)
+        self._known(reference.dataset, by)
+        with self._store.database.writing() as session:
+            row = dataset_row(session, reference.dataset, lock=True)
+            if row.pinned not in (None, reference.version):
+                raise ConflictError(
+                    f"{reference.dataset} is pinned to {row.pinned}; unpin it before promoting another"
+                )
+            in_use = self._champion(reference.dataset)
+            if in_use == reference.version:
+                raise ConflictError(f"{reference} is the champion already")
+            self._registry.move_alias(reference, CHAMPION, author=by, reason=reason)
+            return _keep(session, row, Kind.PROMOTED, reference.version, in_use, by, reason)
+
+    def reject(self, reference: Reference, *, by: str, reason: str) -> Decision:
+        """Put on record that a version is not to be used.
+
+        Raises:
+            UnknownNameError: There is no such version.
+            ConflictError: It is the champion.
+        """
+        self._registry.folder(reference)
+        self._known(reference.dataset, by)
+        with self._store.database.writing() as session:
+            row = dataset_row(session, reference.dataset, lock=True)
+            in_use = self._champion(reference.dataset)
+            if in_use == reference.version:
+                raise ConflictError(f"{reference} is the champion; promote another or roll back first")
+            return _keep(session, row, Kind.REJECTED, reference.version, in_use, by, reason)
+
+    def pin(self, dataset: str, *, by: str, reason: str) -> Decision:
+        """Let no job replace the champion.
+
+        Raises:
+            UnknownNameError: There is no such dataset with a version, or it has no champion.
+        """
+        in_use = self._champion(dataset)
+        if in_use is None:
+            raise UnknownNameError(f"dataset {dataset!r} has no champion to pin")
+        self._known(dataset, by)
+        with self._store.database.writing() as session:
+            row = dataset_row(session, dataset, lock=True)
+            in_use = self._champion(dataset)
+            row.pinned = in_use
+            return _keep(session, row, Kind.PINNED, in_use, in_use, by, reason)
+
+    def unpin(self, dataset: str, *, by: str, reason: str) -> Decision:
+        """Let jobs replace the champion again.
+
+        Raises:
+            UnknownLabelsError: There is no such dataset.
+            ConflictError: It is not pinned.
+        """
+        check_who(by)
+        with self._store.database.writing() as session:
+            row = dataset_row(session, dataset, lock=True)
+            if row.pinned is None:
+                raise ConflictError(f"{dataset} is not pinned")
+            version, row.pinned = row.pinned, None
+            in_use = self._champion(dataset) if self._registry.has(dataset) else None
+            return _keep(session, row, Kind.UNPINNED, version, in_use, by, reason)
+
+    def conclude(self, session: Session, job: JobRow, outcome: Outcome) -> Decision:
+        """Carry out what the gate says of a job's candidate, in the session that ends the job.
+
+        The alias moves before the session is kept: a job that dies between the two finds itself champion
+        when it goes on, and puts that on record.
+        """
+        row = session.scalars(
+            select(DatasetRow).where(DatasetRow.id == job.dataset_id).with_for_update()
+        ).one()
+        candidate, in_use = outcome.candidate, self._champion(outcome.candidate.dataset)
+        kind, reason = _what_to_do(outcome, in_use, row.pinned)
+        author = f"job {job.id}"
+        if kind is Kind.PROMOTED and in_use != candidate.version:
+            self._registry.move_alias(candidate, CHAMPION, author=author, reason=f"gate: {reason}"[:500])
+        return _keep(
+            session,
+            row,
+            kind,
+            candidate.version,
+            outcome.champion,
+            author,
+            reason,
+            figures=outcome.figures,
+            report=outcome.report,
+            job=job.id,
+        )
+
+    def _champion(self, dataset: str) -> str | None:
+        return self._registry.aliases(dataset).get(CHAMPION)
+
+    def _known(self, dataset: str, by: str) -> None:
+        # Tuned from a folder alone, a dataset is none of the store's until something is decided on it.
+        self._store.create(dataset, by=by)
+
+
+def _what_to_do(outcome: Outcome, in_use: str | None, pinned: str | None) -> tuple[Kind, str]:
+    reason = outcome.reason
+    if in_use == outcome.candidate.version:
+        return Kind.PROMOTED, reason
+    if outcome.verdict is not Verdict.PROMOTE:
+        return (Kind.REJECTED if outcome.verdict is Verdict.REJECT else Kind.KEPT), reason
+    against = None
+    if pinned is not None:
+        against = f"{pinned} is pinned"
+    elif not outcome.promote:
+        against = "the policy leaves promotion to a person"
+    elif in_use != outcome.champion:
+        against = (
+            f"it was compared with {outcome.champion or 'none'} and the champion is {in_use or 'none'} now"
+        )
+    if against is not None:
+        return Kind.KEPT, f"it passed the gate, but {against}; {reason}"
+    return Kind.PROMOTED, reason
+
+
+def _keep(
+    session: Session,
+    row: DatasetRow,
+    kind: Kind,
+    version: str | None,
+    champion: str | None,
+    author: str,
+    reason: str,
+    *,
+    figures: Mapping[str, Any] | None = None,
+    report: str | None = None,
+    job: str | None = None,
+) -> Decision:
+    kept = DecisionRow(
+        dataset_id=row.id,
+        job_id=job,
+        kind=kind,
+        version=version,
+        champion=champion,
+        author=author,
+        reason=reason,
+        figures=dict(figures or {}),
+        report=report,
+        at=now(),
+    )
+    session.add(kept)
+    session.flush()
+    return _decision(kept)
+
+
+def _decision(row: DecisionRow) -> Decision:
+    return Decision(
+        id=row.id,
+        kind=Kind(row.kind),
+        version=row.version,
+        champion=row.champion,
+        author=row.author,
+        reason=row.reason,
+        figures=row.figures,
+        job=row.job_id,
+        report=row.report,
+        at=row.at,
+    )

@@ -1,0 +1,109 @@
+"""A dataset's policy as data: when it is tuned, how, and what is promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from huey import crontab
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from models_store.errors import BadInputError
+from models_store.registry import CHAMPION
+from models_store.strategies import STRATEGIES
+from trainer.gate.rule import PromotionRule, rule_from
+
+CRON_FIELDS = ("minute", "hour", "day", "month", "day_of_week")
+NONE = "none"
+SEED = 12345
+
+
+class HowToTune(BaseModel):
+    """What one job does; a request may name its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    strategies: tuple[str, ...] | None = Field(
+        None, min_length=1, max_length=16, description="Tried in this order; null: a short list by the base."
+    )
+    budget_seconds: float = Field(120, gt=0, le=86_400, description="Of training and selection.")
+    warm_start: str = Field(
+        CHAMPION,
+        min_length=1,
+        max_length=200,
+        description="`champion`: its values where they fit; `none`; or a checkpoint such as `busi/v0003`.",
+    )
+    depth: int | None = Field(None, ge=1, le=64, description="Layers that get prompts; null: the strategy's.")
+    n: int | None = Field(None, ge=1, le=256, description="Prompt tokens per layer; null: the strategy's.")
+    seed: int = Field(SEED, ge=0, le=2**31 - 1, description="Of all that is random.")
+    promote: bool = Field(
+        True, description="Whether what passes the gate becomes champion without a person's word."
+    )
+
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, strategies: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        unknown = [each for each in strategies or () if each not in STRATEGIES]
+        if unknown:
+            raise ValueError(f"no strategy {unknown[0][:40]!r}; there are {', '.join(STRATEGIES)}")
+        return strategies
+
+
+class Policy(HowToTune):
+    """When a dataset is tuned by itself, how, and by which rule the result is judged."""
+
+    after_labels: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Tune after so many newly accepted labels; null: never by itself.",
+    )
+    schedule: str | None = Field(
+        None,
+        max_length=100,
+        description="Tune at these times if anything was newly accepted, as in a crontab: minute, hour, day, "
+        "month, day of week (0: Sunday).",
+        examples=["0 3 * * *"],
+    )
+    timezone: str = Field("UTC", max_length=64, description="Of the schedule, such as `Europe/Berlin`.")
+    debounce_seconds: float = Field(
+        30, ge=0, le=86_400, description="How long nothing must have been accepted before tuning by itself."
+    )
+    rule: PromotionRule = Field(default_factory=lambda: rule_from({}))
+
+    @model_validator(mode="after")
+    def _schedule_reads(self) -> Self:
+        self.due()
+        return self
+
+    def due(self) -> Callable[[datetime], bool] | None:
+        """Whether a moment is one of the schedule's minutes; None where there is no schedule."""
+        try:
+            zone = ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"no time zone {self.timezone[:64]!r}") from error
+        if self.schedule is None:
+            return None
+        fields = self.schedule.split()
+        if len(fields) != len(CRON_FIELDS):
+            raise ValueError(f"a schedule has five fields ({', '.join(CRON_FIELDS)}), not {len(fields)}")
+        try:
+            matches = crontab(**dict(zip(CRON_FIELDS, fields, strict=True)), strict=True)
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"the schedule {self.schedule!r} does not read: {error}") from error
+        return lambda moment: bool(matches(moment.astimezone(zone)))
+
+
+def policy_of(stored: Mapping[str, Any], request: Mapping[str, Any] | None = None) -> Policy:
+    """The policy that the database holds, with a request's own wishes over it.
+
+    Raises:
+        BadInputError: It does not read, as after a downgrade; the message says which member.
+    """
+    try:
+        return Policy.model_validate({**stored, **(request or {})})
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadInputError(f"the policy cannot be used: {told}") from error
