@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from trainer.acquisition.simulation.chart import curves_chart
-from trainer.acquisition.simulation.figures import compare, curve, seeds_interval, whole_pool
+from trainer.acquisition.simulation.figures import compare, curve, room, seeds_interval, whole_pool
 from trainer.acquisition.simulation.plan import Plan, Protocol
 from trainer.acquisition.simulation.table import cells_csv, markdown
 
@@ -69,6 +69,19 @@ class TestCompare:
         assert compare(plan, contents, "combined", "random").reads == "one seed tells nothing"
 
 
+class TestRoom:
+    def test_the_whole_pool_is_compared_with_the_first_labels_of_the_same_seed(self, plan):
+        contents = filled(plan, (0, 0, 0), missing=[("all", 1)])
+        assert (room(plan, contents).mean, room(plan, contents).n) == (pytest.approx(0.16), 2)
+        assert room(plan, dict.fromkeys(plan.cells())) is None
+
+    def test_no_room_is_told(self, plan):
+        contents = filled(plan, (0, 0, 0))
+        for seed, dice in ((0, 0.3), (1, 0.9), (2, 0.6)):
+            contents[plan.whole_pool(seed)]["dice"] = dice
+        assert "labels are not what this tuning lacks" in markdown([(plan, contents)], command="x")
+
+
 class TestWritten:
     def test_figures_of_the_table(self, plan):
         text = markdown([(plan, filled(plan, (0.05, 0.06, 0.055)))], command="tunevlseg simulate-labelling")
@@ -77,6 +90,8 @@ class TestWritten:
         )
         assert "Of 1 comparisons: 1 better." in text
         assert "Mean Dice over 3 seeds. Zero-shot: Dice 0.100. With all 20 images" in text
+        # 20 labels minus 4, at a hundredth each.
+        assert "That is +0.160 (+0.160 to +0.160) against the first 4, paired by seed: there is room" in text
         assert "| random | 0.640 (0.392 to 0.888) | 0.680 " in text
 
     def test_what_is_missing_is_told(self, plan):

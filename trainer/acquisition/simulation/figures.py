@@ -101,6 +101,20 @@ def whole_pool(plan: Plan, contents: Contents) -> Interval | None:
     return seeds_interval(known) if known else None
 
 
+def room(plan: Plan, contents: Contents) -> Interval | None:
+    """Dice with the whole pool labelled minus Dice with the first labels, paired by seed.
+
+    What an order can gain lies in between: where it is not above 0, labels are not what is lacking.
+    """
+    first = plan.protocol.sizes[0]
+    pairs = [
+        (dice_of(contents, plan.whole_pool(seed)), dice_of(contents, plan.cell(plan.orders[0], first, seed)))
+        for seed in plan.seeds
+    ]
+    differences = [whole - start for whole, start in pairs if whole is not None and start is not None]
+    return seeds_interval(differences) if differences else None
+
+
 def _curve_dice(plan: Plan, contents: Contents, order: str, seed: int) -> list[float]:
     found = [dice_of(contents, cell) for cell in plan.curve(order, seed)]
     return [dice for dice in found if dice is not None]

@@ -12,6 +12,7 @@ from trainer.acquisition.simulation.figures import (
     compare,
     curve,
     dice_of,
+    room,
     whole_pool,
     whole_seeds,
 )
@@ -110,6 +111,13 @@ def _dataset(plan: Plan, contents: Contents) -> list[str]:
             else [f"With all {plan.protocol.pool} images of the pool labelled: {interval_words(everything)}."]
         ),
     ]
+    between = room(plan, contents)
+    if between is not None:
+        verdict = "there is room to gain" if between.low > 0 else "labels are not what this tuning lacks"
+        bounds.append(
+            f"That is {interval_words(between, signed=True)} against the first {plan.protocol.sizes[0]}, "
+            f"paired by seed: {verdict}."
+        )
     if not seeds:
         return [" ".join(bounds), "No seed is finished with all orders."]
     rows = tuple(
