@@ -13,18 +13,22 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from server.engine import Engine
+from server.jobs import BackgroundJobs
 from server.labels import Labels
 from server.limits import BodyLimit
 from server.metrics import Metrics
 from server.middleware import RequestLog
 from server.problems import install_problems
-from server.routes import health, images, labelled, registry, segment
+from server.routes import decisions, health, images, labelled, registry, segment
+from server.routes import jobs as jobs_routes
 from server.routes import labels as labels_routes
 from server.routes import metrics as metrics_route
+from server.routes.labels_docs import TAKES_ARCHIVES
 from server.routes.parts import Parts
 from server.schemas import NOTICE
 from server.settings import Settings
 from server.warmup import WarmUp
+from trainer.jobs.queue import open_queue
 
 DESCRIPTION = f"""Type a phrase, get the mask. **{NOTICE}**
 
@@ -43,6 +47,7 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     metrics = Metrics() if metrics is None else metrics
     warmup = WarmUp(engine)
     labels = Labels(settings.labels_url, settings.blobs_root)
+    jobs = BackgroundJobs(labels, open_queue(settings.jobs_url), engine.registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,6 +59,7 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
         await task
         warmup.end()
         await to_thread.run_sync(engine.close)
+        jobs.close()
         labels.close()
 
     # Its pages of documentation come from this server, not from a content delivery network.
@@ -66,11 +72,11 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     )
     threads = CapacityLimiter(settings.queue_length + settings.batch_rows + settings.workers)
     decoding = BoundedSemaphore(settings.workers)
-    app.state.parts = Parts(engine, settings, warmup, threads, metrics, decoding, labels)
-    larger = {labels_routes.TAKES_ARCHIVES: settings.max_archive_bytes}
+    app.state.parts = Parts(engine, settings, warmup, threads, metrics, decoding, labels, jobs)
+    larger = {TAKES_ARCHIVES: settings.max_archive_bytes}
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, larger=larger)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    for routes in (segment, images, registry, labels_routes, labelled, health, metrics_route):
+    for routes in (segment, images, registry, labels_routes, labelled, jobs_routes, decisions, health, metrics_route):
         app.include_router(routes.router)
     return app

@@ -51,9 +51,29 @@ def code_of(label: str) -> LabelCode:
     return found
 
 
+def label_of(type: str, region: str | None = None, side: str | None = None) -> str | None:
+    """The first label of codes of SNOMED CT, or None where no label has them.
+
+    Args:
+        type: Code of what it is.
+        region: Code of where in the body.
+        side: Code of left, right or both.
+    """
+    return _labels().get((type, region, side))
+
+
 def mapped_labels() -> list[str]:
     """Every label that has a code."""
     return list(_table())
+
+
+@cache
+def _labels() -> Mapping[tuple[str, str | None, str | None], str]:
+    labels: dict[tuple[str, str | None, str | None], str] = {}
+    for label, code in _table().items():
+        region, side = (None if part is None else part.value for part in (code.region, code.side))
+        labels.setdefault((code.type.value, region, side), label)
+    return MappingProxyType(labels)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""One image, with or without a mask."""
+"""One image that is not DICOM, with or without a mask."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from models_store.errors import BadInputError
 from server.images import read_image
-from server.images.decoded import DecodedImage
 from server.images.dicom import looks_like_dicom
 from trainer.data.phrases import Prompts
 from trainer.intake.batch import SUFFIX_OF, Batch, Told
@@ -87,11 +86,9 @@ def take_image(
         UnreadableImageError, ImageTooLargeError: The image is not taken.
         BadInputError: The mask, a phrase or a name is not.
     """
-    if looks_like_dicom(content):
-        raise BadInputError(
-            "DICOM files are not taken as labelled data yet; send PNG, JPEG, TIFF, BMP or WebP"
-        )
-    image: DecodedImage = read_image(content, max_pixels=max_pixels)
+    if mark is not None and mark.file is not None and looks_like_dicom(mark.file):
+        raise BadInputError("a DICOM Segmentation goes with the DICOM image that it refers to")
+    image = read_image(content, max_pixels=max_pixels)
     batch = Batch()
     size = image.width, image.height
     marks = [] if mark is None else [read_mark(batch, mark, size, told)]

@@ -12,8 +12,8 @@ from server import problem_kinds as kinds
 from server import problems
 from server.intake.single import MarkSent, read_mark
 from server.outputs.pictures import PNG
-from server.routes.labels import PROBLEMS as TAKING
-from server.routes.labels import Annotator, Name
+from server.routes.labels_docs import PROBLEMS as TAKING
+from server.routes.labels_docs import Annotator, Name
 from server.routes.multipart import MultipartRoute
 from server.routes.parts import PartsOf
 from server.schemas import (

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import PurePosixPath
 from threading import Event
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Path, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.exceptions import HTTPException
 
 from models_store.errors import BadInputError
 from models_store.registry import check_dataset_name
 from server import problem_kinds as kinds
-from server import problems
+from server.images.dicom import looks_like_dicom
 from server.intake.archive import taken_archive
+from server.intake.pseudonyms import open_pseudonyms
 from server.intake.report import report_of
 from server.intake.single import MarkSent, take_image
+from server.intake.single_dicom import take_dicom_image
 from server.routes.disconnect import run_for_client
+from server.routes.labels_docs import IMAGE, PROBLEMS, TAKEN, Annotator, DryRun, GroupField, Name, SplitField
 from server.routes.multipart import MultipartRoute
 from server.routes.parts import Parts, PartsOf
-from server.routes.streams import NDJSON, in_lines, wants_lines
+from server.routes.streams import in_lines, wants_lines
 from server.schemas import LabelReport
 from trainer.intake.archive import Progress, no_progress
 from trainer.intake.batch import Batch, Told, keep
@@ -29,40 +31,6 @@ from trainer.intake.preview import preview
 from trainer.labels.new import How, Split, State
 
 router = APIRouter(tags=["labels"], route_class=MultipartRoute)
-# The addresses whose bodies may be as large as an archive.
-TAKES_ARCHIVES = re.compile(r"/datasets/[^/]+/labels")
-PROBLEMS = problems.problem_responses(
-    kinds.BAD_REQUEST,
-    kinds.CONFLICT,
-    kinds.TOO_LARGE,
-    kinds.UNSUPPORTED_TYPE,
-    kinds.INVALID_REQUEST,
-    kinds.UNREADABLE_IMAGE,
-    kinds.IMAGE_TOO_LARGE,
-    kinds.UNUSABLE_DATA,
-    kinds.BAD_INPUT,
-    kinds.QUEUE_FULL,
-    kinds.STORE_BUSY,
-    kinds.STORE_FULL,
-)
-TAKEN: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": LabelReport,
-        "description": "Everything was there already, or it was a dry run; or progress, line by line.",
-        "content": {NDJSON: {"schema": {"type": "string"}}},
-    },
-    201: {"description": "Something new was kept."},
-}
-Name = Annotated[str, Path(description="A labelled dataset.", examples=["busi"])]
-Annotator = Annotated[str, Form(min_length=1, description="Who made the masks.", examples=["mk"])]
-GroupField = Annotated[
-    str | None,
-    Form(description="What images belong together, such as a patient's key: one split takes them all."),
-]
-SplitField = Annotated[
-    Split | None, Form(description="Where to use it. Default: decided here, once, by its group or likeness.")
-]
-DryRun = Annotated[bool, Form(description="Check everything and tell what would be kept, but keep nothing.")]
 
 
 @router.post(
@@ -74,10 +42,11 @@ async def add_labels(
     response: Response,
     name: Name,
     annotator: Annotator,
-    image: Annotated[
-        UploadFile | None, File(description="PNG, JPEG, TIFF, BMP or WebP; kept as it is.")
+    image: Annotated[UploadFile | None, File(description=IMAGE)] = None,
+    mask: Annotated[
+        UploadFile | None,
+        File(description="Its mask: 0 and 255, of the image's size; or a DICOM image's Segmentation."),
     ] = None,
-    mask: Annotated[UploadFile | None, File(description="Its mask: 0 and 255, of the image's size.")] = None,
     rle: Annotated[
         str | None,
         Form(description="Its mask as COCO's run-length counts of the image's size, in place of `mask`."),
@@ -86,7 +55,7 @@ async def add_labels(
         UploadFile | None,
         File(
             description="In place of `image`: a ZIP archive of the benchmark's JSON tasks, COCO, class "
-            "folders, class-index masks with classes.json, or images/ and masks/."
+            "folders, class-index masks with classes.json, images/ and masks/, or DICOM with Segmentations."
         ),
     ] = None,
     format: Annotated[
@@ -166,7 +135,7 @@ async def add_image(
     parts: PartsOf,
     response: Response,
     name: Name,
-    image: Annotated[UploadFile, File(description="PNG, JPEG, TIFF, BMP or WebP; kept as it is.")],
+    image: Annotated[UploadFile, File(description=IMAGE)],
     author: Annotated[str, Form(min_length=1, description="Who adds it.", examples=["mk"])],
     group: GroupField = None,
     split: SplitField = None,
@@ -203,17 +172,30 @@ async def _take_single(
         raise BadInputError("send one of the fields image (with mask or rle) and archive (a ZIP file)")
     called = PurePosixPath((image.filename or "image").replace("\\", "/")).name or "image"
 
+    settings = parts.settings
+
     def work(_: Event) -> LabelReport:
         with parts.decoding:
-            batch = take_image(
-                content,
-                called,
-                mark,
-                told,
-                max_pixels=parts.settings.max_pixels,
-                group=group or None,
-                split=split,
-            )
+            if looks_like_dicom(content):
+                batch = take_dicom_image(
+                    content,
+                    mark,
+                    told,
+                    pseudonyms=open_pseudonyms(settings.keys_root),
+                    limits=settings.image_limits,
+                    group=group or None,
+                    split=split,
+                )
+            else:
+                batch = take_image(
+                    content,
+                    called,
+                    mark,
+                    told,
+                    max_pixels=settings.max_pixels,
+                    group=group or None,
+                    split=split,
+                )
         return _kept(parts, name, batch, told, dry_run=dry_run)
 
     return await run_for_client(request, work, limiter=parts.limiter)
@@ -240,7 +222,9 @@ def _take_archive(
             archive.file,
             told,
             incoming=settings.incoming_root,
+            keys=settings.keys_root,
             limits=settings.intake_limits,
+            image_limits=settings.image_limits,
             phrase=phrase,
             group=group,
             format=format,

@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from server.engine import Engine
+from server.jobs import BackgroundJobs
 from server.labels import Labels
 from server.metrics import Metrics
 from server.settings import Settings
@@ -24,6 +25,7 @@ class Parts:
         limiter: Threads for requests. There are enough for all that the engine lets wait: where a
             request waits is the engine's queue, which takes turns and refuses.
         labels: Labelled data.
+        jobs: What workers do, and what was decided on it.
         decoding: Held while files are decoded or answers are drawn, which needs memory and processor.
     """
 
@@ -34,6 +36,7 @@ class Parts:
     metrics: Metrics
     decoding: BoundedSemaphore
     labels: Labels
+    jobs: BackgroundJobs
 
 
 def _parts(request: Request) -> Parts:
