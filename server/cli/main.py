@@ -16,12 +16,15 @@ from server.cli import (
     evaluate,
     export_onnx,
     gate,
+    jobs,
+    labels,
     pretrain,
     search,
     segment,
     serve,
     simulate_labelling,
     tune,
+    worker,
 )
 
 BAD_INPUT = 2
@@ -34,6 +37,7 @@ app = typer.Typer(
     help="Type a phrase, see the mask, tune a prompt checkpoint. Research use only: not a medical device.",
 )
 app.command()(serve.serve)
+app.command()(worker.worker)
 app.command()(bench_serve.bench_serve)
 app.command()(segment.segment)
 app.command()(tune.tune)
@@ -46,7 +50,9 @@ app.command()(pretrain.pretrain)
 app.command()(export_onnx.export_onnx)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(labels.app, name="labels")
 app.add_typer(data.app, name="data")
+app.add_typer(jobs.app, name="jobs")
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from models_store import rle
 from models_store.history import AliasMove
 from server.client.errors import BusyError
 from server.client.forms import Source, form_of, listed, opened
+from server.client.jobs import JobsClient
+from server.client.labels import LabelCalls
 from server.client.transport import Transport, parsed
 from server.schemas import (
     Capabilities,
@@ -39,6 +41,8 @@ from server.schemas.contours import ContourAnswer
 # A first request after start may wait for the model, and a large image takes seconds on a CPU.
 SEGMENT_TIMEOUT_S = 180.0
 LIST_TIMEOUT_S = 10.0
+# An archive is checked file by file before it is answered.
+UPLOAD_TIMEOUT_S = 3600.0
 VERSIONS_HEADER = "X-TuneVLSeg-Versions"
 CACHE_HEADER = "X-TuneVLSeg-Cache"
 
@@ -81,6 +85,12 @@ class Client:
         http: The HTTP client to use instead of a new one, for example with credentials.
         segment_timeout: Seconds for calls that need the model.
         timeout: Seconds for all others.
+
+    Attributes:
+        jobs: Calls on jobs in the background, policies and decisions.
+
+    Attributes:
+        labels: Labelled data.
     """
 
     def __init__(
@@ -93,6 +103,8 @@ class Client:
     ):
         self._transport = Transport(url, http)
         self._segment_timeout, self._timeout = segment_timeout, timeout
+        self.jobs = JobsClient(self._transport, timeout)
+        self.labels = LabelCalls(self._transport, timeout=timeout, upload_timeout=UPLOAD_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self

@@ -87,6 +87,11 @@ def problem_of(response: httpx.Response) -> ProblemError:
     return _class_of(response.status_code)(problem, retry_after=_seconds(response.headers.get("retry-after")))
 
 
+def problem_of_document(document: dict[str, Any]) -> ProblemError:
+    """The error that a problem document stands for, where its status was no response's."""
+    return _class_of(int(document["status"]))(document)
+
+
 def _class_of(status: int) -> type[ProblemError]:
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import httpx
@@ -47,6 +49,49 @@ class Transport:
         if response.is_error:
             raise problem_of(response)
         return response
+
+    def lines(self, method: str, path: str, *, timeout: float, **request: Any) -> Iterator[dict[str, Any]]:
+        """Lines of JSON as they come.
+
+        Raises:
+            ClientError: See :meth:`send`.
+        """
+        try:
+            with self._client.stream(method, path, timeout=timeout, **request) as response:
+                if response.is_error:
+                    response.read()
+                    raise problem_of(response)
+                for line in response.iter_lines():
+                    yield json.loads(line)
+        except httpx.TimeoutException as error:
+            raise TimedOutError(f"no answer within {timeout:.0f} seconds") from error
+        except httpx.HTTPError as error:
+            raise NoAnswerError(f"the connection broke: {error}") from error
+        except ValueError as error:
+            raise UnexpectedAnswerError(f"{path} did not answer with lines of JSON", status=200) from error
+
+    def text_lines(self, path: str, *, headers: dict[str, str], timeout: float) -> Iterator[str]:
+        """The lines of an answer that comes bit by bit; none of one without content.
+
+        Args:
+            path: Where.
+            headers: Sent along.
+            timeout: Seconds without a sign of life.
+
+        Raises:
+            TimedOutError, NoAnswerError: None came, or it broke off.
+            ProblemError: The service refused.
+        """
+        try:
+            with self._client.stream("GET", path, headers=headers, timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    raise problem_of(response)
+                yield from response.iter_lines()
+        except httpx.TimeoutException as error:
+            raise TimedOutError(f"no sign of life within {timeout:.0f} seconds") from error
+        except httpx.HTTPError as error:
+            raise NoAnswerError(f"the service cannot be reached: {error}") from error
 
     def read(self, answer: TypeAdapter[T], method: str, path: str, *, timeout: float, **request: Any) -> T:
         """The typed content of an answer of 2xx.
