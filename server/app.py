@@ -77,6 +77,7 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, larger=larger)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    for routes in (segment, images, registry, labels_routes, labelled, jobs_routes, decisions, health, metrics_route):
+    data = (labels_routes, labelled, jobs_routes, decisions)
+    for routes in (segment, images, registry, *data, health, metrics_route):
         app.include_router(routes.router)
     return app

@@ -80,6 +80,16 @@ class Settings(BaseSettings):
     max_archive_entries: int = Field(20_000, ge=1)
     max_unpacked_bytes: int = Field(8 * 1024 * MEBIBYTE, ge=1)
     max_archive_ratio: float = Field(100.0, ge=1)
+    # The process that tunes: whether `serve` starts one, its processor threads (default: half of the cores),
+    # and how far it steps back behind the server for the processor.
+    worker: bool = True
+    worker_threads: int | None = Field(None, ge=1)
+    worker_nice: int = Field(10, ge=0, le=19)
+    # How often a job is begun before it fails; after how many silent seconds its worker counts as dead; and
+    # how often a worker looks for jobs that the queue did not tell it of.
+    job_attempts: int = Field(3, ge=1)
+    job_stale_seconds: float = Field(30.0, ge=1)
+    job_look_seconds: float = Field(5.0, gt=0)
     log_format: LogFormat = LogFormat.AUTO
     log_level: LogLevel = LogLevel.INFO
     # Phrases may be about a patient, and logs are kept and read by others.

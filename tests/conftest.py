@@ -12,6 +12,8 @@ from models_store.torchvision_shim import ensure_torchvision_imports
 
 # Exporting graphs takes longer than most tests; those about backends ask for it.
 os.environ.setdefault("TUNEVLSEG_BACKEND", "torch")
+# Servers in tests start no worker unless a test asks for one.
+os.environ.setdefault("TUNEVLSEG_WORKER", "false")
 
 # Before transformers' models, which import torchvision where it is installed.
 ensure_torchvision_imports()

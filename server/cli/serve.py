@@ -45,6 +45,10 @@ def serve(
         ),
     ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the web page at /.")] = True,
+    worker: Annotated[
+        bool | None,
+        typer.Option("--worker/--no-worker", help="Start a worker that tunes. Default: yes."),
+    ] = None,
 ) -> None:
     """Serve the REST API and the web page until stopped (Ctrl-C or SIGTERM).
 
@@ -62,12 +66,13 @@ def serve(
 
     from server.app import create_app
     from server.cli.common import build_engine
+    from server.cli.worker_child import worker_child
     from server.logs import configure_logging
     from server.metrics import Metrics
     from server.settings import read_settings
 
     settings = read_settings(
-        host=host, port=port, data_dir=data_dir, base=base, device=device, backend=backend
+        host=host, port=port, data_dir=data_dir, base=base, device=device, backend=backend, worker=worker
     )
     configure_logging(settings.log_format, settings.log_level)
     # The port first: it is cheap to find taken, and loading a model is not.
@@ -95,7 +100,8 @@ def serve(
 
     # uvicorn raises the signal anew once it has shut down; what was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: _leave())
-    server.run(sockets=[listener])
+    with worker_child(settings):
+        server.run(sockets=[listener])
 
 
 def _leave() -> None:

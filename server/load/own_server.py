@@ -15,7 +15,7 @@ import httpx
 
 from models_store.errors import StudioError
 
-COMMAND = (sys.executable, "-m", "server.cli.main", "serve", "--port", "0", "--no-page")
+COMMAND = (sys.executable, "-m", "server.cli.main", "serve", "--port", "0", "--no-page", "--no-worker")
 URL = re.compile(rb"TuneVLSeg Studio: (http://\S+)")
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0

@@ -1,5 +1,14 @@
 """Requests and answers of the REST API; nothing here needs the model, so that clients share it."""
 
+from server.schemas.jobs import (
+    DecisionInfo,
+    JobEventInfo,
+    JobInfo,
+    JobRequest,
+    PolicyChange,
+    Signature,
+    Signed,
+)
 from server.schemas.labels import (
     AnnotationInfo,
     AnnotationPage,
@@ -49,6 +58,7 @@ __all__ = [
     "Combine",
     "DatasetDetail",
     "DatasetInfo",
+    "DecisionInfo",
     "FreezeRequest",
     "Health",
     "Hit",
@@ -56,6 +66,9 @@ __all__ = [
     "ImageInfo",
     "ImagePage",
     "ImageReceipt",
+    "JobEventInfo",
+    "JobInfo",
+    "JobRequest",
     "KnownFiles",
     "KnownImage",
     "KnownQuery",
@@ -65,12 +78,15 @@ __all__ = [
     "MaskInfo",
     "NewReview",
     "Output",
+    "PolicyChange",
     "Readiness",
     "ReviewInfo",
     "RevisionInfo",
     "RunLengths",
     "SegmentAnswer",
     "SegmentAnswers",
+    "Signature",
+    "Signed",
     "UsedCheckpoint",
     "Versions",
 ]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import select
@@ -13,71 +10,13 @@ from sqlalchemy.orm import Session
 
 from models_store.errors import UnknownNameError
 from models_store.registry import CHAMPION, Reference, Registry
-from trainer.gate.record import Verdict
+from trainer.jobs.outcomes import Decision, Kind, Outcome, what_to_do
+from trainer.jobs.policy import Policy, policy_of
 from trainer.labels.errors import ConflictError
 from trainer.labels.store import LabelStore, check_who, dataset_row, now
 from trainer.labels.tables import DatasetRow, DecisionRow, JobRow
 
 LISTED = 200
-
-
-class Kind(StrEnum):
-    """What was decided."""
-
-    PROMOTED = "promoted"
-    KEPT = "kept"
-    REJECTED = "rejected"
-    PINNED = "pinned"
-    UNPINNED = "unpinned"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A decision on a version.
-
-    Attributes:
-        id: Counts up.
-        kind: What.
-        version, champion: On which version, and which was the champion before.
-        author, reason: Who, and why.
-        figures: What it rests on: the gate's record without its rows.
-        job: Whose candidate it was.
-        report: Digest of the kept page, if there is one.
-        at: When.
-    """
-
-    id: int
-    kind: Kind
-    version: str | None
-    champion: str | None
-    author: str
-    reason: str
-    figures: Mapping[str, Any]
-    job: str | None
-    report: str | None
-    at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a job has to be decided on.
-
-    Attributes:
-        candidate: Its version.
-        champion: The version it was compared with; None where there was none.
-        verdict, reason: The gate's.
-        promote: Whether the policy lets a job promote.
-        figures: For the record.
-        report: Digest of the kept page.
-    """
-
-    candidate: Reference
-    champion: str | None
-    verdict: Verdict
-    reason: str
-    promote: bool
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    report: str | None = None
 
 
 class Decisions:
@@ -109,11 +48,6 @@ class Decisions:
             wanted = select(DecisionRow).where(DecisionRow.job_id == job).order_by(DecisionRow.id.desc())
             row = session.scalars(wanted.limit(1)).one_or_none()
             return None if row is None else _decision(row)
-
-    def pinned(self, dataset: str) -> str | None:
-        """The version that is pinned."""
-        with self._store.database.reading() as session:
-            return dataset_row(session, dataset).pinned
 
     def promote(self, reference: Reference, *, by: str, reason: str) -> Decision:
         """Make a version champion, by a person's word.
@@ -185,6 +119,30 @@ class Decisions:
             in_use = self._champion(dataset) if self._registry.has(dataset) else None
             return _keep(session, row, Kind.UNPINNED, version, in_use, by, reason)
 
+    def set_policy(self, dataset: str, policy: Policy, *, by: str, reason: str) -> None:
+        """Give a dataset another policy; jobs that begin from then on follow it.
+
+        Raises:
+            UnknownLabelsError: There is no such dataset.
+        """
+        check_who(by)
+        values = policy.model_dump(mode="json", exclude_defaults=True)
+        with self._store.database.writing() as session:
+            row = dataset_row(session, dataset, lock=True)
+            changed = {"before": row.policy, "after": values}
+            row.policy = values
+            in_use = self._champion(dataset) if self._registry.has(dataset) else None
+            _keep(session, row, Kind.POLICY, None, in_use, by, reason, figures=changed)
+
+    def policy(self, dataset: str) -> Policy:
+        """A dataset's policy.
+
+        Raises:
+            UnknownLabelsError: There is no such dataset.
+        """
+        with self._store.database.reading() as session:
+            return policy_of(dataset_row(session, dataset).policy)
+
     def conclude(self, session: Session, job: JobRow, outcome: Outcome) -> Decision:
         """Carry out what the gate says of a job's candidate, in the session that ends the job.
 
@@ -195,7 +153,7 @@ class Decisions:
             select(DatasetRow).where(DatasetRow.id == job.dataset_id).with_for_update()
         ).one()
         candidate, in_use = outcome.candidate, self._champion(outcome.candidate.dataset)
-        kind, reason = _what_to_do(outcome, in_use, row.pinned)
+        kind, reason = what_to_do(outcome, in_use, row.pinned)
         author = f"job {job.id}"
         if kind is Kind.PROMOTED and in_use != candidate.version:
             self._registry.move_alias(candidate, CHAMPION, author=author, reason=f"gate: {reason}"[:500])
@@ -218,26 +176,6 @@ class Decisions:
     def _known(self, dataset: str, by: str) -> None:
         # Tuned from a folder alone, a dataset is none of the store's until something is decided on it.
         self._store.create(dataset, by=by)
-
-
-def _what_to_do(outcome: Outcome, in_use: str | None, pinned: str | None) -> tuple[Kind, str]:
-    reason = outcome.reason
-    if in_use == outcome.candidate.version:
-        return Kind.PROMOTED, reason
-    if outcome.verdict is not Verdict.PROMOTE:
-        return (Kind.REJECTED if outcome.verdict is Verdict.REJECT else Kind.KEPT), reason
-    against = None
-    if pinned is not None:
-        against = f"{pinned} is pinned"
-    elif not outcome.promote:
-        against = "the policy leaves promotion to a person"
-    elif in_use != outcome.champion:
-        against = (
-            f"it was compared with {outcome.champion or 'none'} and the champion is {in_use or 'none'} now"
-        )
-    if against is not None:
-        return Kind.KEPT, f"it passed the gate, but {against}; {reason}"
-    return Kind.PROMOTED, reason
 
 
 def _keep(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Self
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from huey import crontab
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models_store.errors import BadInputError
-from models_store.registry import CHAMPION
-from models_store.strategies import STRATEGIES
 from trainer.gate.rule import PromotionRule, rule_from
 
 CRON_FIELDS = ("minute", "hour", "day", "month", "day_of_week")
-NONE = "none"
+CHAMPION, NONE = "champion", "none"
+# Their names, known without loading them: clients share these models.
+Strategy = Literal["coop", "cocoop", "maple", "shared_attention", "shared_separate", "vpt"]
 SEED = 12345
 
 
@@ -25,7 +25,7 @@ class HowToTune(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    strategies: tuple[str, ...] | None = Field(
+    strategies: tuple[Strategy, ...] | None = Field(
         None, min_length=1, max_length=16, description="Tried in this order; null: a short list by the base."
     )
     budget_seconds: float = Field(120, gt=0, le=86_400, description="Of training and selection.")
@@ -41,14 +41,6 @@ class HowToTune(BaseModel):
     promote: bool = Field(
         True, description="Whether what passes the gate becomes champion without a person's word."
     )
-
-    @field_validator("strategies")
-    @classmethod
-    def _known(cls, strategies: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        unknown = [each for each in strategies or () if each not in STRATEGIES]
-        if unknown:
-            raise ValueError(f"no strategy {unknown[0][:40]!r}; there are {', '.join(STRATEGIES)}")
-        return strategies
 
 
 class Policy(HowToTune):
@@ -80,10 +72,7 @@ class Policy(HowToTune):
 
     def due(self) -> Callable[[datetime], bool] | None:
         """Whether a moment is one of the schedule's minutes; None where there is no schedule."""
-        try:
-            zone = ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"no time zone {self.timezone[:64]!r}") from error
+        zone = _zone(self.timezone)
         if self.schedule is None:
             return None
         fields = self.schedule.split()
@@ -94,6 +83,16 @@ class Policy(HowToTune):
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError(f"the schedule {self.schedule!r} does not read: {error}") from error
         return lambda moment: bool(matches(moment.astimezone(zone)))
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        # Known where a system has no list of time zones.
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone {name!r}") from error
 
 
 def policy_of(stored: Mapping[str, Any], request: Mapping[str, Any] | None = None) -> Policy:

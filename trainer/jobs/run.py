@@ -18,8 +18,9 @@ from trainer.gate.gate import Judged
 from trainer.gate.record import GateRecord
 from trainer.gate.store import read_gate, write_gate
 from trainer.gate.versions import Versions, judge_versions, read_versions
-from trainer.jobs.decisions import Decisions, Kind, Outcome
+from trainer.jobs.decisions import Decisions
 from trainer.jobs.desk import Desk
+from trainer.jobs.outcomes import Kind, Outcome
 from trainer.jobs.policy import NONE, Policy, policy_of
 from trainer.jobs.rows import succeed
 from trainer.jobs.states import Job, Stage

@@ -19,8 +19,9 @@ from trainer.jobs.states import BrokenOff, CancelRequested, Job, JobLost, Worker
 from trainer.jobs.triggers import Triggers
 from trainer.labels.errors import StoreBusyError, StoreFullError
 
-BEAT_SECONDS = 2.0
 STALE_SECONDS = 30.0
+# Of the time after which a silent worker counts as dead: so often it says that it lives.
+BEAT_SHARE = 1 / 15
 LOOK_SECONDS = 5.0
 ATTEMPTS = 3
 # How long the end of a job is tried to be written where the database is busy or full.
@@ -50,7 +51,7 @@ class Worker:
         queue: JobQueue,
         triggers: Triggers | None,
         run: Callable[[Job, Desk], None],
-        beat_seconds: float = BEAT_SECONDS,
+        beat_seconds: float = STALE_SECONDS * BEAT_SHARE,
         stale_seconds: float = STALE_SECONDS,
         attempts: int = ATTEMPTS,
         look_seconds: float = LOOK_SECONDS,

@@ -1,0 +1,285 @@
+"""The server and its worker as users run them: real processes, on either pair of database and queue."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_parts import DEADLINE_SECONDS, QUICK, fill, store_at, wait_until
+from serving import png
+
+from models_store.registry import Registry
+from server.client import Client, NotFoundError, RefusedError
+from server.schemas import JobInfo
+from trainer.jobs.policy import Policy
+from trainer.labels.store import LabelStore
+
+URL = re.compile(r"TuneVLSeg Studio: (http://\S+)")
+COMMAND = [sys.executable, "-m", "server.cli.main"]
+# So long that a job can be caught at work, and so short that nobody waits for it to end.
+LONG = {"budget_seconds": 600, "strategies": ["vpt"]}
+# Beyond what a loaded machine keeps a living worker from saying so.
+STALE_SECONDS = 12
+
+
+class Service:
+    """A server and, if asked for, its worker; and the store that they share with the test."""
+
+    def __init__(self, folder: Path, base: Path, urls: dict[str, str]):
+        self.data_dir, self.base = folder / "data", base
+        self.env = (
+            os.environ
+            | urls
+            | {
+                "TUNEVLSEG_JOB_STALE_SECONDS": str(STALE_SECONDS),
+                "TUNEVLSEG_JOB_LOOK_SECONDS": "1",
+                "TUNEVLSEG_WORKER_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
+        self.store: LabelStore = store_at(self.data_dir, urls.get("TUNEVLSEG_DATABASE_URL"))
+        self.log = folder / "log"
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        options = ["--data-dir", str(self.data_dir), "--base", str(self.base), "--device", "cpu"]
+        with self.log.open("ab") as out:
+            process = subprocess.Popen(
+                [*COMMAND, *words, *options], env=self.env, stdout=out, stderr=subprocess.STDOUT
+            )
+        self._processes.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.store.database.close()
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@pytest.fixture(params=["sqlite", "postgresql and redis"])
+def service(request: pytest.FixtureRequest, tmp_path: Path, tiny_folder: Path) -> Iterator[Service]:
+    urls: dict[str, str] = {}
+    if request.param != "sqlite":
+        urls["TUNEVLSEG_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+        urls["TUNEVLSEG_QUEUE_URL"] = request.getfixturevalue("redis_url")
+    service = Service(tmp_path, tiny_folder, urls)
+    try:
+        yield service
+    finally:
+        service.end()
+
+
+@contextmanager
+def served(service: Service, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
+    """A server that is ready, and a client of it."""
+    process = service.begin("serve", "--port", "0", "--no-page", *options)
+
+    def url() -> str | None:
+        assert process.poll() is None, service.said()
+        found = URL.search(service.said())
+        return found.group(1) if found else None
+
+    with Client(wait_until(url, "the server's address"), timeout=60) as client:
+        wait_until(lambda: ready(client), "a server that is ready")
+        yield process, client
+
+
+def ready(client: Client) -> bool:
+    try:
+        return client.readiness().ready
+    except Exception:
+        # It does not listen yet.
+        return False
+
+
+def state_of(client: Client, job: JobInfo) -> str:
+    return client.jobs.show(job.id).state
+
+
+def end_of(client: Client, job: JobInfo) -> JobInfo:
+    wait_until(lambda: client.jobs.show(job.id).ended_at, f"the end of {client.jobs.show(job.id)}")
+    return client.jobs.show(job.id)
+
+
+def test_from_labels_to_a_champion_that_is_served(service: Service) -> None:
+    fill(service.store)
+    with served(service, "--worker") as (process, client):
+        before = client.segment(png(), "bright half")
+        assert before.versions.checkpoint is None
+        job = client.jobs.start("toys", author="mk", reason="first labels")
+        assert job.state == "queued"
+        events = list(client.jobs.events(job.id))
+        assert [each.kind for each in events][:2] == ["queued", "running"]
+        assert events[-1].kind == "succeeded"
+        assert {each.data["stage"] for each in events if each.kind == "progress"} >= {"tuning", "judging"}
+        assert [each.id for each in client.jobs.events(job.id, after=events[3].id)] == [
+            each.id for each in events[4:]
+        ]
+        done = client.jobs.show(job.id)
+        assert (done.state, done.result["version"], done.result["promoted"]) == ("succeeded", "v0001", True)
+        # It follows at once, with no restart.
+        after = client.segment(png(), "bright half", dataset="toys")
+        assert after.versions.checkpoint is not None
+        assert after.versions.checkpoint.version == "v0001"
+        decision = client.jobs.decisions("toys")[0]
+        assert (decision.kind, decision.version, decision.author) == ("promoted", "v0001", f"job {job.id}")
+        assert decision.figures["route"]["kind"] == "val"
+        page = client.jobs.report(job.id)
+        assert b"<html" in page
+        assert b"toys/v0001" in page
+        config = (
+            Registry(service.data_dir / "registry")
+            .read(Registry(service.data_dir / "registry").resolve("toys"))
+            .config
+        )
+        assert (config.data["job"], config.data["revision"]) == (job.id, done.revision)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_cancel_retry_and_a_second_one_that_waits(service: Service) -> None:
+    fill(service.store)
+    service.begin("worker")
+    with served(service, "--no-worker") as (_, client):
+        first = client.jobs.start("toys", author="mk", **LONG)
+        wait_until(lambda: client.jobs.show(first.id).progress.get("part") == "training", "training")
+        second = client.jobs.start("toys", author="mk", reason="new labels meanwhile")
+        assert second.id != first.id
+        assert client.jobs.start("toys", author="another").id == second.id
+        assert state_of(client, first) == "running"
+        assert state_of(client, second) == "queued"
+        client.jobs.cancel(first.id, author="mk")
+        cancelled = end_of(client, first)
+        assert (cancelled.state, cancelled.cause) == ("cancelled", "cancelled on request")
+        assert end_of(client, second).state == "succeeded"
+        with pytest.raises(NotFoundError, match="has no report"):
+            client.jobs.report(first.id)
+        # From where it was: the same labels, so the same run.
+        again = client.jobs.retry(first.id, author="mk")
+        assert (again.state, again.attempt) == ("queued", 0)
+        said = wait_until(lambda: resumed(client, first), "the run going on where it was")
+        assert "goes on after epoch" in said
+        client.jobs.cancel(first.id, author="mk")
+        assert end_of(client, first).state == "cancelled"
+        with pytest.raises(RefusedError, match="nothing to cancel"):
+            client.jobs.cancel(first.id, author="mk")
+
+
+def resumed(client: Client, job: JobInfo) -> str | None:
+    """What a job said when it went on from a saved state; it ends if it did not save any."""
+    events = threads_events(client, job)
+    texts = [str(event.data["text"]) for event in events if event.kind == "log"]
+    return next((text for text in texts if text.startswith("goes on")), None)
+
+
+def threads_events(client: Client, job: JobInfo) -> list[Any]:
+    """The events up to now, of a job that goes on."""
+    found: list[Any] = []
+    stream = client.jobs.events(job.id)
+    last = client.jobs.show(job.id)
+    for event in stream:
+        found.append(event)
+        if event.at >= (last.heartbeat_at or last.created_at):
+            break
+    stream.close()
+    return found
+
+
+def test_a_killed_worker_s_job_goes_on(service: Service) -> None:
+    fill(service.store)
+    worker = service.begin("worker")
+    with served(service, "--no-worker") as (_, client):
+        job = client.jobs.start("toys", author="mk", **LONG)
+        wait_until(lambda: client.jobs.show(job.id).progress.get("epoch", 0) >= 1, "an epoch")
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        service.begin("worker")
+        wait_until(lambda: client.jobs.show(job.id).attempt == 2, "a second attempt")
+        assert resumed_soon(client, job)
+        client.jobs.cancel(job.id, author="mk")
+        assert end_of(client, job).state == "cancelled"
+
+
+def resumed_soon(client: Client, job: JobInfo) -> bool:
+    return bool(wait_until(lambda: resumed(client, job), "the run going on where it was"))
+
+
+def test_a_worker_that_is_asked_to_end_hands_its_job_back(service: Service) -> None:
+    fill(service.store)
+    worker = service.begin("worker")
+    with served(service, "--no-worker") as (_, client):
+        job = client.jobs.start("toys", author="mk", **LONG)
+        wait_until(lambda: client.jobs.show(job.id).progress.get("part") == "training", "training")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(DEADLINE_SECONDS) == 0
+        waiting = client.jobs.show(job.id)
+        assert (waiting.state, waiting.attempt) == ("queued", 0)
+    assert "Traceback" not in service.said()
+
+
+def test_two_workers_and_one_job(service: Service) -> None:
+    fill(service.store)
+    for _ in range(2):
+        service.begin("worker")
+    with served(service, "--no-worker") as (_, client):
+        job = client.jobs.start("toys", author="mk")
+        assert end_of(client, job).attempt == 1
+        kinds = [event.kind for event in client.jobs.events(job.id)]
+        assert kinds.count("running") == 1
+        assert Registry(service.data_dir / "registry").versions("toys") == ["v0001"]
+
+
+def test_a_policy_tunes_by_itself(service: Service) -> None:
+    fill(service.store)
+    service.begin("worker")
+    with served(service, "--no-worker") as (_, client):
+        assert client.jobs.policy("toys") == Policy.model_validate(QUICK)
+        changed = Policy.model_validate({**QUICK, "after_labels": 5, "debounce_seconds": 0})
+        client.jobs.set_policy("toys", changed, author="mk", reason="labels come in daily")
+        first = wait_until(lambda: client.jobs.newest(dataset="toys"), "a job by policy")[0]
+        assert (first.trigger, first.requested_by) == ("labels", "policy of toys")
+        assert end_of(client, first).state == "succeeded"
+        client.jobs.pin("toys", author="mk", reason="in a trial")
+        fill(service.store, train=5, val=0, first=50)
+        wait_until(lambda: len(client.jobs.newest(dataset="toys")) == 2, "a second job by policy")
+        second = end_of(client, client.jobs.newest(dataset="toys")[0])
+        assert second.state == "succeeded"
+        assert second.result["decision"] == "kept"
+        assert "v0001 is pinned" in second.result["reason"]
+        assert client.dataset("toys").champion == "v0001"
+
+
+def test_no_worker_outlives_its_server(service: Service) -> None:
+    with served(service, "--worker") as (process, _):
+        first = wait_until(lambda: children(process.pid), "the worker")[0]
+        os.kill(first, signal.SIGKILL)
+        second = wait_until(lambda: set(children(process.pid)) - {first}, "another worker").pop()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not Path(f"/proc/{second}").exists(), "the end of the worker")
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has begun and that live."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except FileNotFoundError:
+            # The thread ended meanwhile.
+            continue
+    return found
