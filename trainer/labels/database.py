@@ -22,6 +22,8 @@ from trainer.labels.errors import StoreBusyError, StoreFullError
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_SECONDS = 10.0
 WRITING = "tunevlseg_writing"
+# The second is what becomes of the log's index where there is no room for it.
+FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
 # Any number; what matters is that every process takes the same.
 UPGRADE_LOCK = 7_318_004
 
@@ -101,7 +103,8 @@ def translated() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        if "disk is full" in said or "No space left" in said or "disk full" in said:
+        code = getattr(error.orig, "sqlite_errorname", "") if isinstance(error, DBAPIError) else ""
+        if code in FULL or any(words in said for words in ("disk is full", "No space left", "disk full")):
             raise StoreFullError("the disk that holds the database is full; nothing was written") from error
         if isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and _away(error)):
             raise StoreBusyError(
