@@ -19,7 +19,7 @@ from server.limits import BodyLimit
 from server.metrics import Metrics
 from server.middleware import RequestLog
 from server.problems import install_problems
-from server.routes import decisions, health, images, labelled, registry, segment
+from server.routes import decisions, health, images, label_queue, labelled, registry, segment
 from server.routes import jobs as jobs_routes
 from server.routes import labels as labels_routes
 from server.routes import metrics as metrics_route
@@ -27,6 +27,7 @@ from server.routes.labels_docs import TAKES_ARCHIVES
 from server.routes.parts import Parts
 from server.schemas import NOTICE
 from server.settings import Settings
+from server.suggestions import Suggestions
 from server.warmup import WarmUp
 from trainer.jobs.queue import open_queue
 
@@ -72,12 +73,13 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     )
     threads = CapacityLimiter(settings.queue_length + settings.batch_rows + settings.workers)
     decoding = BoundedSemaphore(settings.workers)
-    app.state.parts = Parts(engine, settings, warmup, threads, metrics, decoding, labels, jobs)
+    suggestions = Suggestions(engine)
+    app.state.parts = Parts(engine, settings, warmup, threads, metrics, decoding, labels, jobs, suggestions)
     larger = {TAKES_ARCHIVES: settings.max_archive_bytes}
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, larger=larger)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    data = (labels_routes, labelled, jobs_routes, decisions)
+    data = (labels_routes, labelled, label_queue, jobs_routes, decisions)
     for routes in (segment, images, registry, *data, health, metrics_route):
         app.include_router(routes.router)
     return app

@@ -14,6 +14,7 @@ from server.jobs import BackgroundJobs
 from server.labels import Labels
 from server.metrics import Metrics
 from server.settings import Settings
+from server.suggestions import Suggestions
 from server.warmup import WarmUp
 
 
@@ -37,6 +38,7 @@ class Parts:
     decoding: BoundedSemaphore
     labels: Labels
     jobs: BackgroundJobs
+    suggestions: Suggestions
 
 
 def _parts(request: Request) -> Parts:
