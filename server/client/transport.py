@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
 import json
 from collections.abc import Iterator
 from typing import Any, TypeVar
