@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Response
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
@@ -13,7 +13,7 @@ from server import problems
 from server.intake.single import MarkSent, read_mark
 from server.outputs.pictures import PNG
 from server.routes.labels_docs import PROBLEMS as TAKING
-from server.routes.labels_docs import Annotator, Name
+from server.routes.labels_docs import Annotator, Name, OptionalFile
 from server.routes.multipart import MultipartRoute
 from server.routes.parts import PartsOf
 from server.schemas import (
@@ -38,6 +38,8 @@ READING = problems.problem_responses(
     kinds.UNKNOWN_LABELS, kinds.INVALID_REQUEST, kinds.DAMAGED, kinds.STORE_BUSY
 )
 WRITING = problems.problem_responses(
+    kinds.BAD_REQUEST,
+    kinds.TOO_LARGE,
     kinds.UNKNOWN_LABELS,
     kinds.CONFLICT,
     kinds.INVALID_REQUEST,
@@ -144,7 +146,7 @@ def annotate(
     name: Name,
     image_id: Id,
     annotator: Annotator,
-    mask: Annotated[UploadFile | None, File(description="0 and 255, of the image's size.")] = None,
+    mask: Annotated[OptionalFile, File(description="0 and 255, of the image's size.")] = None,
     rle: Annotated[
         str | None, Form(description="COCO's run-length counts of the image's size, in place of `mask`.")
     ] = None,
@@ -186,7 +188,10 @@ def review(parts: PartsOf, name: Name, annotation_id: Id, decision: NewReview) -
     return AnnotationInfo.model_validate(listing.show_annotation(store, name, annotation_id))
 
 
-@router.post("/datasets/{name}/labels/known", responses=READING)
+@router.post(
+    "/datasets/{name}/labels/known",
+    responses=READING | problems.problem_responses(kinds.BAD_REQUEST, kinds.TOO_LARGE),
+)
 def known(parts: PartsOf, name: Name, query: KnownQuery) -> KnownFiles:
     """Which files are there already, so that a client whose upload broke off sends only the others.
 

@@ -20,7 +20,17 @@ from server.intake.report import report_of
 from server.intake.single import MarkSent, take_image
 from server.intake.single_dicom import take_dicom_image
 from server.routes.disconnect import run_for_client
-from server.routes.labels_docs import IMAGE, PROBLEMS, TAKEN, Annotator, DryRun, GroupField, Name, SplitField
+from server.routes.labels_docs import (
+    IMAGE,
+    PROBLEMS,
+    TAKEN,
+    Annotator,
+    DryRun,
+    GroupField,
+    Name,
+    OptionalFile,
+    SplitField,
+)
 from server.routes.multipart import MultipartRoute
 from server.routes.parts import Parts, PartsOf
 from server.routes.streams import in_lines, wants_lines
@@ -42,9 +52,9 @@ async def add_labels(
     response: Response,
     name: Name,
     annotator: Annotator,
-    image: Annotated[UploadFile | None, File(description=IMAGE)] = None,
+    image: Annotated[OptionalFile, File(description=IMAGE)] = None,
     mask: Annotated[
-        UploadFile | None,
+        OptionalFile,
         File(description="Its mask: 0 and 255, of the image's size; or a DICOM image's Segmentation."),
     ] = None,
     rle: Annotated[
@@ -52,7 +62,7 @@ async def add_labels(
         Form(description="Its mask as COCO's run-length counts of the image's size, in place of `mask`."),
     ] = None,
     archive: Annotated[
-        UploadFile | None,
+        OptionalFile,
         File(
             description="In place of `image`: a ZIP archive of the benchmark's JSON tasks, COCO, class "
             "folders, class-index masks with classes.json, images/ and masks/, or DICOM with Segmentations."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import Form, Path
+from fastapi import Form, Path, UploadFile
+from pydantic.json_schema import SkipJsonSchema
 
 from server import problem_kinds as kinds
 from server import problems
@@ -39,6 +40,8 @@ TAKEN: dict[int | str, dict[str, Any]] = {
 }
 IMAGE = "PNG, JPEG, TIFF, BMP or WebP, kept as it is; or DICOM, kept without whose it is."
 Name = Annotated[str, Path(description="A labelled dataset.", examples=["busi"])]
+# Not "file or null": a page of documentation would offer a field for text, and clients would send one.
+OptionalFile = UploadFile | SkipJsonSchema[None]
 Annotator = Annotated[str, Form(min_length=1, description="Who made the masks.", examples=["mk"])]
 GroupField = Annotated[
     str | None,

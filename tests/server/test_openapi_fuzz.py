@@ -42,6 +42,18 @@ OPERATIONS = (
     "GET /checkpoints",
     "PUT /datasets/{name}/aliases/{alias}",
     "POST /datasets/{name}/aliases/{alias}/rollback",
+    "POST /datasets/{name}/labels",
+    "POST /datasets/{name}/labels/known",
+    "GET /datasets/{name}/images",
+    "POST /datasets/{name}/images",
+    "GET /datasets/{name}/images/{image_id}",
+    "GET /datasets/{name}/images/{image_id}/picture",
+    "POST /datasets/{name}/images/{image_id}/annotations",
+    "GET /datasets/{name}/annotations",
+    "GET /datasets/{name}/annotations/{annotation_id}/mask",
+    "POST /datasets/{name}/annotations/{annotation_id}/reviews",
+    "GET /datasets/{name}/revisions",
+    "POST /datasets/{name}/revisions",
     "GET /healthz",
     "GET /readyz",
     "GET /capabilities",
@@ -49,7 +61,19 @@ OPERATIONS = (
     "GET /metrics",
 )
 # Where something can be sent that the description forbids; in a path every text is a name.
-BREAKABLE = ("POST /segment", "POST /images", "GET /checkpoints")
+BREAKABLE = (
+    "POST /segment",
+    "POST /images",
+    "GET /checkpoints",
+    "POST /datasets/{name}/labels",
+    "POST /datasets/{name}/labels/known",
+    "GET /datasets/{name}/images",
+    "POST /datasets/{name}/images",
+    "POST /datasets/{name}/images/{image_id}/annotations",
+    "GET /datasets/{name}/annotations",
+    "POST /datasets/{name}/annotations/{annotation_id}/reviews",
+    "POST /datasets/{name}/revisions",
+)
 FUZZ = settings(
     derandomize=True,
     database=None,
