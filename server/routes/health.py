@@ -54,6 +54,9 @@ async def capabilities(parts: PartsOf) -> Capabilities:
         limits={
             "max_upload_bytes": settings.max_upload_bytes,
             "max_pixels": settings.max_pixels,
+            "max_archive_bytes": settings.max_archive_bytes,
+            "max_archive_entries": settings.max_archive_entries,
+            "max_unpacked_bytes": settings.max_unpacked_bytes,
             "max_phrases": settings.max_phrases,
             "max_phrase_length": settings.max_phrase_length,
             "queue_length": settings.queue_length,
