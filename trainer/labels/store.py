@@ -112,13 +112,12 @@ class LabelStore:
             StoreBusyError: Another process writes.
         """
         check_who(by)
-        if create:
-            check_dataset_name(dataset)
         for image in images:
             self._check(image)
         added = Added()
         with self.database.writing() as session:
             if create:
+                check_dataset_name(dataset)
                 _create(session, dataset, by, {})
             row = dataset_row(session, dataset, lock=True)
             groups = Groups(session, row)
