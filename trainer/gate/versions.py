@@ -13,17 +13,15 @@ from models_store.checkpoints import Checkpoint
 from models_store.errors import UnknownNameError
 from models_store.registry import CHAMPION, Reference, Registry
 from models_store.vlsm import FrozenVLSM
-from trainer.data.dataset import open_dataset
-from trainer.data.examples import Examples, load_examples
-from trainer.data.items import LabelledImage
 from trainer.gate.crossval import TrainingPart
+from trainer.gate.folder import TRAIN, read_rows
 from trainer.gate.gate import Judged, judge_candidate
-from trainer.gate.measure import CANDIDATE, Contender, units_of
+from trainer.gate.measure import CANDIDATE, Contender
 from trainer.gate.recipe import TuningRecipe
 from trainer.gate.rule import PromotionRule
 from trainer.gate.seen import read_seen
 from trainer.tuning.command import settings_from
-from trainer.tuning.data import image_digests, limited
+from trainer.tuning.data import image_digests
 from trainer.tuning.settings import TuneSettings
 from trainer.tuning.start import WarmStart
 
@@ -105,7 +103,7 @@ def judge_versions(
     device: torch.device,
     **options: Any,
 ) -> Judged:
-    """Judge a version on a dataset folder, whose images are the independent units.
+    """Judge a version on a dataset folder; its groups are the independent units, or its images.
 
     Phrases are those the candidate was tuned with. Cross-validation takes the candidate's settings,
     and the images of ``train`` that they name.
@@ -124,7 +122,7 @@ def judge_versions(
     settings = versions.settings or TuneSettings(
         prompt_key=versions.new.config.data.get("prompt_key") or "p1", threshold=versions.new.config.threshold
     )
-    val = _load(folder, SPLIT, settings, vlsm)
+    val = read_rows(folder, SPLIT, settings, vlsm)
     names = {CANDIDATE: str(versions.candidate)}
     if versions.champion is not None:
         names["champion"] = str(versions.champion)
@@ -132,12 +130,13 @@ def judge_versions(
     return judge_candidate(
         vlsm,
         contender_of(versions.new),
-        val,
+        None if val is None else val.examples,
         rule=rule,
         device=device,
         champion=None if versions.old is None else contender_of(versions.old),
         champion_saw=versions.champion_saw,
-        units=() if val is None else units_of(val, None),
+        units=() if val is None else val.units,
+        grouped=val is not None and val.grouped,
         training=None if versions.settings is None else training,
         names=names,
         data=_digests(versions.new),
@@ -153,27 +152,15 @@ def training_part(
     Images that the start of tuning was itself tuned on are not measured on; where it does not say on
     which, that is all of them.
     """
-    examples = _load(folder, "train", settings, vlsm)
-    if examples is None:
-        raise UnknownNameError(f"{folder} has no split 'train' to cross-validate on")
+    rows = read_rows(folder, TRAIN, settings, vlsm)
+    if rows is None:
+        raise UnknownNameError(f"{folder} has no split {TRAIN!r} to cross-validate on")
     saw: frozenset[str] = frozenset()
     if start is not None:
         seen = read_seen(start.checkpoint.folder)
-        saw = frozenset(image_digests(examples)) if seen is None else seen
+        saw = frozenset(image_digests(rows.examples)) if seen is None else seen
     recipe = TuningRecipe(vlsm, settings, device, start=start)
-    return TrainingPart(examples, units_of(examples, None), recipe, saw)
-
-
-def _load(folder: Path, split: str, settings: TuneSettings, vlsm: FrozenVLSM) -> Examples | None:
-    """The rows of a split as the settings ask for them; None where there are none."""
-    key, phrase, stop = settings.prompt_key, settings.phrase, settings.stop
-    dataset = open_dataset(folder, format=settings.format, prompt_key=key, phrase=phrase, stop=stop)
-    items: list[LabelledImage] = list(dataset.items(split))
-    if split == "train" and settings.limit is not None:
-        items = limited(items, settings.limit, settings.seed)
-    if not items:
-        return None
-    return load_examples(items, vlsm.spec, prompt_key=key, phrase=phrase, stop=stop)
+    return TrainingPart(rows.examples, rows.units, recipe, saw)
 
 
 def _digests(checkpoint: Checkpoint) -> dict[str, str]:
