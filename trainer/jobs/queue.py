@@ -101,7 +101,7 @@ def open_queue(url: str) -> JobQueue:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise BadInputError(f"the queue's URL does not read; {ACCEPTED}") from error
     if parsed.drivername == "sqlite" and parsed.database:
         path = Path(parsed.database)

@@ -116,8 +116,8 @@ class TuningJobs:
         for split in Split:
             if not rows.get(split):
                 raise BadInputError(
-                    f"{job.dataset} has no accepted annotation in {split!r} yet; of every five images that "
-                    "are new to it one is kept for judging, the others for tuning: label more images"
+                    f"{job.dataset} has no accepted annotation in {split.value!r} yet; of every five new images "
+                    "one is kept for judging, the others for tuning: label more images"
                 )
         return frozen.digest
 
