@@ -24,6 +24,7 @@ READING = problems.problem_responses(
     kinds.UNKNOWN_LABELS, kinds.INVALID_REQUEST, kinds.BAD_INPUT, kinds.STORE_BUSY
 )
 WRITING = problems.problem_responses(
+    kinds.BAD_REQUEST,
     kinds.UNKNOWN_LABELS,
     kinds.UNKNOWN_NAME,
     kinds.CONFLICT,
