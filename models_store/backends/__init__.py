@@ -4,4 +4,3 @@ import os
 
 # Read when onnxruntime is imported: recent builds keep usage data by default, and nothing is to leave here.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
