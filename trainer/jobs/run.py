@@ -116,7 +116,7 @@ class TuningJobs:
         for split in Split:
             if not rows.get(split):
                 raise BadInputError(
-                    f"{job.dataset} has no accepted annotation in {split.value!r} yet; of every five new images "
+                    f"{job.dataset} has no accepted annotation in {split.value!r} yet: of every five images "
                     "one is kept for judging, the others for tuning: label more images"
                 )
         return frozen.digest
