@@ -40,10 +40,20 @@ LOCATION: dict[int | str, dict[str, Any]] = {
         "headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}},
     }
 }
+# Of one event, as OpenAPI describes streams.
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["id", "event", "data"],
+}
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events as they happen, each with its id, its kind as `event`, and its data as JSON.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": EVENT}},
     },
     204: {"description": "The job has ended and every event of it was seen."},
 }
