@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -142,20 +144,20 @@ class TestMasks:
             mask_of_file(b"text", (32, 32))
 
 
-def hold(parent: Path, said: Callable[[str], None]) -> None:
+def hold(parent: Path, said: Callable[[str], None], wait: Callable[[], None]) -> None:
     with scratch_folder(parent) as folder:
         (folder / "file").write_text("x")
         said(str(folder))
-        said("never")
+        wait()
 
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
     context = get_context("spawn")
     queue = context.Queue(1)
-    process = context.Process(target=hold, args=(tmp_path, queue.put))
+    for_ever = context.Event()
+    process = context.Process(target=hold, args=(tmp_path, queue.put, for_ever.wait))
     process.start()
     theirs = Path(queue.get(timeout=60))
-    # It waits for room in the queue, or will.
     with scratch_folder(tmp_path) as mine:
         assert mine != theirs
         assert (theirs / "file").is_file()
@@ -165,6 +167,17 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_pat
     with scratch_folder(tmp_path):
         assert not theirs.exists()
     assert not tmp_path.exists()
+
+
+def test_what_was_killed_while_it_was_being_removed_goes_later(tmp_path: Path) -> None:
+    left, new = tmp_path / ".passing-left", tmp_path / ".passing-new"
+    for folder in (left, new):
+        (folder / "files").mkdir(parents=True)
+    then = time.time() - 7200
+    os.utime(left, (then, then))
+    with scratch_folder(tmp_path):
+        assert not left.exists()
+        assert new.exists()
 
 
 def test_images_are_listed_page_after_page(tmp_path: Path, store: LabelStore) -> None:
