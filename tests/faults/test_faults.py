@@ -18,7 +18,6 @@ import httpx
 import pytest
 from fault_processes import Processes
 from job_parts import QUICK, fill, half_image, png_of, store_at, wait_until
-from services.processes import free_port
 from sqlalchemy import func, select
 from tiny_models import tiny_config, write_base
 
@@ -29,7 +28,7 @@ from trainer.jobs.states import JobState
 from trainer.labels.store import LabelStore
 from trainer.labels.tables import AnnotationRow, JobRow
 
-ROUNDS = int(os.environ.get("TUNEVLSEG_FAULT_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("TUNEVLSEG_FAULT_ROUNDS", "6"))
 SEED = int(os.environ.get("TUNEVLSEG_FAULT_SEED", "7"))
 VICTIMS = (("worker",), ("server",), ("worker", "server"))
 # Where a job is when the blow falls; "any" is wherever it happens to be.
@@ -57,14 +56,19 @@ class Trial:
             "worker_threads": 1,
             **urls,
         }
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.processes = Processes(options, port)
+        self._address = folder / "port"
+        self.processes = Processes(options, self._address)
         self.store: LabelStore = store_at(self.data_dir, urls.get("database_url"))
         self.jobs, self.registry = Jobs(self.store.database), Registry(self.data_dir / "registry")
         self.kept: set[int] = set()
         self.asked: set[str] = set()
         self._next = 1000
+
+    @property
+    def url(self) -> str:
+        """Where the server is; somewhere that nobody is while there is none."""
+        port = self._address.read_text() if self._address.exists() else "1"
+        return f"http://127.0.0.1:{port}"
 
     def post(self, path: str, **request: Any) -> httpx.Response | None:
         """An answer; None where the server died over it."""
@@ -92,6 +96,7 @@ class Trial:
             self.asked.add(answer.json()["id"])
 
     def ready(self) -> bool:
+        self.processes.check()
         try:
             return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:

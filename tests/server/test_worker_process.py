@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from job_parts import DEADLINE_SECONDS, QUICK, fill, store_at, wait_until
-from serving import png
+from live import running
+from serving import make_app, png
 
 from models_store.registry import Registry
+from models_store.vlsm import FrozenVLSM
 from server.client import Client, NotFoundError, RefusedError
 from server.schemas import JobInfo
 from trainer.jobs.policy import Policy
@@ -28,25 +30,32 @@ COMMAND = [sys.executable, "-m", "server.cli.main"]
 LONG = {"budget_seconds": 600, "strategies": ["vpt"]}
 # Beyond what a loaded machine keeps a living worker from saying so.
 STALE_SECONDS = 12
+SQLITE, SERVERS = "sqlite", "postgresql and redis"
+
+
+def on(*kinds: str) -> pytest.MarkDecorator:
+    """On which pairs of database and queue; what does not differ between them is tried on one."""
+    return pytest.mark.parametrize("service", kinds, indirect=True)
 
 
 class Service:
     """A server and, if asked for, its worker; and the store that they share with the test."""
 
     def __init__(self, folder: Path, base: Path, urls: dict[str, str]):
-        self.data_dir, self.base = folder / "data", base
-        self.env = (
-            os.environ
-            | urls
-            | {
-                "TUNEVLSEG_JOB_STALE_SECONDS": str(STALE_SECONDS),
-                "TUNEVLSEG_JOB_LOOK_SECONDS": "1",
-                "TUNEVLSEG_WORKER_THREADS": "1",
-                "OMP_NUM_THREADS": "1",
-                "PYTHONUNBUFFERED": "1",
-            }
-        )
-        self.store: LabelStore = store_at(self.data_dir, urls.get("TUNEVLSEG_DATABASE_URL"))
+        self.data_dir, self.base, self.urls = folder / "data", base, urls
+        named = {f"TUNEVLSEG_{name.upper()}": url for name, url in urls.items()}
+        self.env = {
+            **os.environ,
+            **named,
+            "TUNEVLSEG_JOB_STALE_SECONDS": str(STALE_SECONDS),
+            "TUNEVLSEG_JOB_LOOK_SECONDS": "1",
+            "TUNEVLSEG_WORKER_THREADS": "1",
+            # Tests run beside other work on few cores, and these wait for the worker.
+            "TUNEVLSEG_WORKER_NICE": "0",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.store: LabelStore = store_at(self.data_dir, urls.get("database_url"))
         self.log = folder / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -70,17 +79,25 @@ class Service:
         return self.log.read_text(errors="replace")
 
 
-@pytest.fixture(params=["sqlite", "postgresql and redis"])
+@pytest.fixture
 def service(request: pytest.FixtureRequest, tmp_path: Path, tiny_folder: Path) -> Iterator[Service]:
     urls: dict[str, str] = {}
-    if request.param != "sqlite":
-        urls["TUNEVLSEG_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-        urls["TUNEVLSEG_QUEUE_URL"] = request.getfixturevalue("redis_url")
+    if getattr(request, "param", SQLITE) != SQLITE:
+        urls["database_url"] = request.getfixturevalue("postgres_url")
+        urls["queue_url"] = request.getfixturevalue("redis_url")
     service = Service(tmp_path, tiny_folder, urls)
     try:
         yield service
     finally:
         service.end()
+
+
+@contextmanager
+def answered(service: Service, vlsm: FrozenVLSM) -> Iterator[Client]:
+    """A client of the application, which here is a thread of the test: what is tried is the worker."""
+    app, _, _ = make_app(vlsm, service.data_dir, **service.urls)
+    with running(app) as url, Client(url, timeout=60) as client:
+        yield client
 
 
 @contextmanager
@@ -115,6 +132,7 @@ def end_of(client: Client, job: JobInfo) -> JobInfo:
     return client.jobs.show(job.id)
 
 
+@on(SQLITE, SERVERS)
 def test_from_labels_to_a_champion_that_is_served(service: Service) -> None:
     fill(service.store)
     with served(service, "--worker") as (process, client):
@@ -151,10 +169,11 @@ def test_from_labels_to_a_champion_that_is_served(service: Service) -> None:
         assert process.wait(DEADLINE_SECONDS) == 0
 
 
-def test_cancel_retry_and_a_second_one_that_waits(service: Service) -> None:
+@on(SERVERS)
+def test_cancel_retry_and_a_second_one_that_waits(service: Service, tiny: FrozenVLSM) -> None:
     fill(service.store)
     service.begin("worker")
-    with served(service, "--no-worker") as (_, client):
+    with answered(service, tiny) as client:
         first = client.jobs.start("toys", author="mk", **LONG)
         wait_until(lambda: client.jobs.show(first.id).progress.get("part") == "training", "training")
         second = client.jobs.start("toys", author="mk", reason="new labels meanwhile")
@@ -199,10 +218,11 @@ def threads_events(client: Client, job: JobInfo) -> list[Any]:
     return found
 
 
-def test_a_killed_worker_s_job_goes_on(service: Service) -> None:
+@on(SQLITE)
+def test_a_killed_worker_s_job_goes_on(service: Service, tiny: FrozenVLSM) -> None:
     fill(service.store)
     worker = service.begin("worker")
-    with served(service, "--no-worker") as (_, client):
+    with answered(service, tiny) as client:
         job = client.jobs.start("toys", author="mk", **LONG)
         wait_until(lambda: client.jobs.show(job.id).progress.get("epoch", 0) >= 1, "an epoch")
         worker.send_signal(signal.SIGKILL)
@@ -218,10 +238,11 @@ def resumed_soon(client: Client, job: JobInfo) -> bool:
     return bool(wait_until(lambda: resumed(client, job), "the run going on where it was"))
 
 
-def test_a_worker_that_is_asked_to_end_hands_its_job_back(service: Service) -> None:
+@on(SERVERS)
+def test_a_worker_that_is_asked_to_end_hands_its_job_back(service: Service, tiny: FrozenVLSM) -> None:
     fill(service.store)
     worker = service.begin("worker")
-    with served(service, "--no-worker") as (_, client):
+    with answered(service, tiny) as client:
         job = client.jobs.start("toys", author="mk", **LONG)
         wait_until(lambda: client.jobs.show(job.id).progress.get("part") == "training", "training")
         worker.send_signal(signal.SIGTERM)
@@ -231,11 +252,12 @@ def test_a_worker_that_is_asked_to_end_hands_its_job_back(service: Service) -> N
     assert "Traceback" not in service.said()
 
 
-def test_two_workers_and_one_job(service: Service) -> None:
+@on(SERVERS)
+def test_two_workers_and_one_job(service: Service, tiny: FrozenVLSM) -> None:
     fill(service.store)
     for _ in range(2):
         service.begin("worker")
-    with served(service, "--no-worker") as (_, client):
+    with answered(service, tiny) as client:
         job = client.jobs.start("toys", author="mk")
         assert end_of(client, job).attempt == 1
         kinds = [event.kind for event in client.jobs.events(job.id)]
@@ -243,10 +265,11 @@ def test_two_workers_and_one_job(service: Service) -> None:
         assert Registry(service.data_dir / "registry").versions("toys") == ["v0001"]
 
 
-def test_a_policy_tunes_by_itself(service: Service) -> None:
+@on(SQLITE)
+def test_a_policy_tunes_by_itself(service: Service, tiny: FrozenVLSM) -> None:
     fill(service.store)
     service.begin("worker")
-    with served(service, "--no-worker") as (_, client):
+    with answered(service, tiny) as client:
         assert client.jobs.policy("toys") == Policy.model_validate(QUICK)
         changed = Policy.model_validate({**QUICK, "after_labels": 5, "debounce_seconds": 0})
         client.jobs.set_policy("toys", changed, author="mk", reason="labels come in daily")
@@ -263,6 +286,7 @@ def test_a_policy_tunes_by_itself(service: Service) -> None:
         assert client.dataset("toys").champion == "v0001"
 
 
+@on(SQLITE)
 def test_no_worker_outlives_its_server(service: Service) -> None:
     with served(service, "--worker") as (process, _):
         first = wait_until(lambda: children(process.pid), "the worker")[0]
