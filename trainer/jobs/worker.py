@@ -18,6 +18,7 @@ from trainer.jobs.queue import JobQueue
 from trainer.jobs.states import BrokenOff, CancelRequested, Job, JobLost, WorkerEnding
 from trainer.jobs.triggers import Triggers
 from trainer.labels.errors import StoreBusyError, StoreFullError
+from trainer.tuning.state import RunHeldError
 
 STALE_SECONDS = 30.0
 # Of the time after which a silent worker counts as dead: so often it says that it lives.
@@ -26,6 +27,8 @@ LOOK_SECONDS = 5.0
 ATTEMPTS = 3
 # How long the end of a job is tried to be written where the database is busy or full.
 KEEP_TRYING = 5
+# What was in the way may be gone by then.
+PAUSE_SECONDS = 3.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 logger = logging.getLogger(__name__)
 
@@ -119,7 +122,9 @@ class Worker:
 
     def _after(self, error: Exception, job: Job, owner: str) -> Callable[[], None]:
         """How a job ends that could not be done."""
-        if isinstance(error, StoreBusyError) and job.attempt < self._attempts:
+        # The second: a worker that counts as dead is still in a long step of this very run.
+        if isinstance(error, StoreBusyError | RunHeldError) and job.attempt < self._attempts:
+            Event().wait(PAUSE_SECONDS)
             return partial(self._claims.hand_back, job.id, owner, str(error), counted=True)
         if not isinstance(error, StudioError):
             logger.error("job %s failed", job.id, exc_info=error)

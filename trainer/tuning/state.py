@@ -27,6 +27,10 @@ STOP_DELTA = 1e-4
 EPOCHS, PATIENCE, TIME = "epochs", "patience", "time"
 
 
+class RunHeldError(BadInputError):
+    """Another process is at the same run."""
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """What one epoch came to."""
@@ -157,14 +161,14 @@ def run_folder(folder: Path) -> Iterator[Path]:
     """A run's folder, held against a second process with the same settings.
 
     Raises:
-        BadInputError: Another process holds it.
+        RunHeldError: Another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as handle:
         try:
             flock(handle, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
-            raise BadInputError(
+            raise RunHeldError(
                 f"the same tuning run is under way in another process (it holds {folder})"
             ) from error
         yield folder

@@ -20,6 +20,7 @@ from trainer.jobs.states import Job, JobLost, JobState, Stage
 from trainer.jobs.worker import Worker
 from trainer.labels.errors import StoreBusyError
 from trainer.labels.store import LabelStore
+from trainer.tuning.state import RunHeldError
 
 
 @pytest.fixture
@@ -124,9 +125,12 @@ def test_what_fails_says_why(
     assert found.cause.startswith(cause)
 
 
-def test_a_busy_database_is_tried_again_so_often(jobs: Jobs, job: str, worker: Callable[..., Worker]) -> None:
+@pytest.mark.parametrize("kind", [StoreBusyError, RunHeldError])
+def test_what_may_pass_is_tried_again_so_often(
+    jobs: Jobs, job: str, worker: Callable[..., Worker], kind: type[Exception]
+) -> None:
     def busy(_: Job, __: Desk) -> None:
-        raise StoreBusyError("the database is locked")
+        raise kind("the database is locked")
 
     made = worker(busy, attempts=2)
     made.look(Event())
@@ -171,8 +175,8 @@ def test_one_whose_job_is_another_s_writes_nothing_more(
     thread = Thread(target=worker(watched).look, args=(Event(),))
     thread.start()
     wait_until(lambda: jobs.get(job).progress.get("step", 0) > 2, "some steps")
-    # As if it had been silent for too long: others take its job.
-    assert claims.recover(stale_seconds=0, attempts=9) == [job]
+    # As if it had been silent for too long, by a clock that is ahead of its next beats: others take its job.
+    assert claims.recover(stale_seconds=-60, attempts=9) == [job]
     again = claims.claim("another")
     assert again is not None
     thread.join(60)
