@@ -6,77 +6,32 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from job_parts import DEADLINE_SECONDS, QUICK, fill, store_at, wait_until
+from job_parts import DEADLINE_SECONDS, QUICK, fill, wait_until
 from live import running
 from serving import make_app, png
+from worker_parts import Service
 
 from models_store.registry import Registry
 from models_store.vlsm import FrozenVLSM
 from server.client import Client, NotFoundError, RefusedError
 from server.schemas import JobInfo
 from trainer.jobs.policy import Policy
-from trainer.labels.store import LabelStore
 
 URL = re.compile(r"TuneVLSeg Studio: (http://\S+)")
-COMMAND = [sys.executable, "-m", "server.cli.main"]
 # So long that a job can be caught at work, and so short that nobody waits for it to end.
 LONG = {"budget_seconds": 600, "strategies": ["vpt"]}
-# Beyond what a loaded machine keeps a living worker from saying so.
-STALE_SECONDS = 12
 SQLITE, SERVERS = "sqlite", "postgresql and redis"
 
 
 def on(*kinds: str) -> pytest.MarkDecorator:
     """On which pairs of database and queue; what does not differ between them is tried on one."""
     return pytest.mark.parametrize("service", kinds, indirect=True)
-
-
-class Service:
-    """A server and, if asked for, its worker; and the store that they share with the test."""
-
-    def __init__(self, folder: Path, base: Path, urls: dict[str, str]):
-        self.data_dir, self.base, self.urls = folder / "data", base, urls
-        named = {f"TUNEVLSEG_{name.upper()}": url for name, url in urls.items()}
-        self.env = {
-            **os.environ,
-            **named,
-            "TUNEVLSEG_JOB_STALE_SECONDS": str(STALE_SECONDS),
-            "TUNEVLSEG_JOB_LOOK_SECONDS": "1",
-            "TUNEVLSEG_WORKER_THREADS": "1",
-            # Tests run beside other work on few cores, and these wait for the worker.
-            "TUNEVLSEG_WORKER_NICE": "0",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
-        self.store: LabelStore = store_at(self.data_dir, urls.get("database_url"))
-        self.log = folder / "log"
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def begin(self, *words: str) -> subprocess.Popen[bytes]:
-        options = ["--data-dir", str(self.data_dir), "--base", str(self.base), "--device", "cpu"]
-        with self.log.open("ab") as out:
-            process = subprocess.Popen(
-                [*COMMAND, *words, *options], env=self.env, stdout=out, stderr=subprocess.STDOUT
-            )
-        self._processes.append(process)
-        return process
-
-    def end(self) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        self.store.database.close()
-
-    def said(self) -> str:
-        return self.log.read_text(errors="replace")
 
 
 @pytest.fixture
