@@ -13,12 +13,9 @@ from server.cli.checkpoint_parts import Author, login
 from server.cli.common import Base, DataDir, Device
 
 if TYPE_CHECKING:
-    import torch
     from rich.progress import TaskID
 
     from models_store.registry import Registry
-    from models_store.vlsm import FrozenVLSM
-    from trainer.gate.gate import Judged
     from trainer.gate.record import GateRecord
     from trainer.gate.versions import Versions
 
@@ -81,6 +78,8 @@ def gate(
     from trainer.gate.rule import PromotionRule, read_rule
     from trainer.gate.store import gate_json, write_gate
     from trainer.gate.versions import judge_versions, read_versions
+    from trainer.reports.candidate import write_candidate_report
+    from trainer.reports.candidate_versions import versions_report
     from trainer.reports.write import HTML
 
     asked = PromotionRule() if rule is None else read_rule(rule)
@@ -104,7 +103,8 @@ def gate(
         )
     written = write_gate(registry, versions.candidate, judged.record)
     if report is not None:
-        _write_report(report, judged, versions, vlsm, place, data)
+        found = versions_report(judged, versions, vlsm=vlsm, device=place, folder=data)
+        write_candidate_report(report, found)
     if as_json:
         typer.echo(gate_json(judged.record), nl=False)
     else:
@@ -138,24 +138,6 @@ def check_in_use(registry: Registry, versions: Versions) -> None:
             f"the champion of {dataset!r} is {in_use or 'none'}, but the candidate is compared with "
             f"{compared or 'none'}; promote after a comparison with the champion in use"
         )
-
-
-def _write_report(
-    folder: Path, judged: Judged, versions: Versions, vlsm: FrozenVLSM, device: torch.device, data: Path
-) -> None:
-    from trainer.reports.candidate import candidate_report, write_candidate_report
-    from trainer.reports.candidate_facts import facts_of, gate_costs
-
-    facts = facts_of(
-        versions.new,
-        versions.old,
-        title=f"Candidate {versions.candidate}",
-        settings=versions.settings,
-        folder=str(data),
-        dataset=versions.candidate.dataset,
-        costs=gate_costs(judged.parts),
-    )
-    write_candidate_report(folder, candidate_report(vlsm, judged, facts, device=device))
 
 
 def _print(record: GateRecord) -> None:

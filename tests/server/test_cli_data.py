@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from stored_labels import filled, store_in
 from typer.testing import CliRunner
 
 from server.cli.main import app
 from trainer.data.dataset import open_dataset
 from trainer.labels.blobs import BlobStore
-from trainer.labels.database import Database, sqlite_url
-from trainer.labels.likeness import fingerprint, pixels_digest
-from trainer.labels.new import NewAnnotation, NewImage
-from trainer.labels.store import LabelStore
-
-
-def png(pixels: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    database = Database(sqlite_url(folder / "labels.db"))
-    store = LabelStore(database, BlobStore(folder / "blobs"))
-    store.create("toys", by="ann")
-    for seed in range(6):
-        pixels = np.random.default_rng(seed).integers(0, 255, (24, 24, 3), np.uint8)
-        mask = store.blobs.put(png((pixels[..., 0] > 99).astype(np.uint8) * 255))
-        mark = NewAnnotation(mask=mask, foreground=9, prompts={"p1": "x"}, annotator="ann")
-        image = NewImage(
-            name=f"{seed}.png",
-            picture=store.blobs.put(png(pixels)),
-            suffix=".png",
-            pixels=pixels_digest(pixels),
-            fingerprint=fingerprint(pixels),
-            width=24,
-            height=24,
-            annotations=[mark],
-        )
-        store.add("toys", [image], by="ann")
-    database.close()
-    return folder
+    filled(store_in(tmp_path / "data"), 6).database.close()
+    return tmp_path / "data"
 
 
 def run(data_dir: Path, *words: str) -> str:

@@ -1,9 +1,9 @@
 import csv
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
+from page_parts import Page
 from toy_data import edit_split, write_toy
 from typer import Typer
 from typer.testing import CliRunner
@@ -31,22 +31,6 @@ def invoke(*arguments):
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
-
-
-class Page(HTMLParser):
-    """Tags, what they would fetch, and the words of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.fetched, self.words = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 @pytest.fixture(scope="module")

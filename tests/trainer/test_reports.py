@@ -2,11 +2,11 @@ import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+from page_parts import Page
 from PIL import Image
 from toy_data import edit_split, write_toy
 
@@ -33,22 +33,6 @@ TRAINING = {
         {"epoch": 2, "train_loss": 0.5, "select_loss": 0.6, "select_dice": 0.5, "lr": 1e-2},
     ],
 }
-
-
-class Page(HTMLParser):
-    """Tags, what they would fetch, and the words of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.fetched, self.words = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 @pytest.fixture(scope="module")

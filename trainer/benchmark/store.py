@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +9,10 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
-from models_store.errors import DamagedError
-from models_store.files import replace_file
 from trainer.benchmark.plan import Cell
+from trainer.cell_files import CellFiles
 
-CELLS, RUNS, LOCKS = "cells", "runs", "locks"
+RUNS, LOCKS = "runs", "locks"
 DONE, FAILED = "done", "failed"
 
 
@@ -26,24 +24,13 @@ class CellStore:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        for part in (CELLS, RUNS, LOCKS):
+        self.folder, self._files = folder, CellFiles(folder)
+        for part in (RUNS, LOCKS):
             (folder / part).mkdir(parents=True, exist_ok=True)
 
     def read(self, cell: Cell) -> dict[str, Any] | None:
-        """What is known of a cell, or None.
-
-        Raises:
-            DamagedError: Its file does not parse.
-        """
-        path = self._path(cell)
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise DamagedError(f"{path} is not valid JSON; delete it to measure anew ({error})") from error
-        return content
+        """What is known of a cell, or None; see :meth:`trainer.cell_files.CellFiles.read`."""
+        return self._files.read(cell)
 
     def done(self, cell: Cell) -> bool:
         """Whether a cell has figures; a failed one has none and is tried again."""
@@ -52,7 +39,7 @@ class CellStore:
 
     def write(self, cell: Cell, content: dict[str, Any]) -> None:
         """Record a cell, whole or not at all."""
-        replace_file(self._path(cell), (json.dumps(content, indent=1) + "\n").encode())
+        self._files.write(cell, content)
 
     def run_folder(self, cell: Cell) -> Path:
         """Where the tuning runs of a cell keep their state; made where it is missing."""
@@ -86,6 +73,3 @@ class CellStore:
     def contents(self, cells: Sequence[Cell]) -> list[tuple[Cell, dict[str, Any] | None]]:
         """What is known of each cell."""
         return [(cell, self.read(cell)) for cell in cells]
-
-    def _path(self, cell: Cell) -> Path:
-        return self.folder / CELLS / f"{cell.name}.json"

@@ -30,8 +30,8 @@ from trainer.labels.new import Split
 from trainer.labels.revisions import freeze, lay_out, manifest
 from trainer.labels.store import LabelStore, dataset_row
 from trainer.labels.tables import RevisionRow
-from trainer.reports.candidate import candidate_files, candidate_report
-from trainer.reports.candidate_facts import facts_of, gate_costs
+from trainer.reports.candidate import candidate_files
+from trainer.reports.candidate_versions import versions_report
 from trainer.reports.write import HTML
 from trainer.tune import tune
 from trainer.tuning.settings import TuneSettings
@@ -207,16 +207,7 @@ class TuningJobs:
 
     def _report(self, judged: Judged, versions: Versions, folder: Path, base: Base) -> str:
         """Keep the page of a candidate, and give its digest."""
-        facts = facts_of(
-            versions.new,
-            versions.old,
-            title=f"Candidate {versions.candidate}",
-            settings=versions.settings,
-            folder=str(folder),
-            dataset=versions.candidate.dataset,
-            costs=gate_costs(judged.parts),
-        )
-        report = candidate_report(base.vlsm, judged, facts, device=base.device)
+        report = versions_report(judged, versions, vlsm=base.vlsm, device=base.device, folder=folder)
         return self._store.blobs.put(candidate_files(report)[HTML])
 
     def _conclude(self, job: Job, desk: Desk, outcome: Outcome) -> None:

@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from housekeeping_parts import filled
+from stored_labels import filled, store_in
 
+from trainer.labels.revisions import freeze
 from trainer.labels.store import LabelStore
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[LabelStore]:
-    store = filled(tmp_path)
+    """Four labelled images, frozen once."""
+    store = filled(store_in(tmp_path / "data"), 4)
+    freeze(store, "toys", by="ann")
     yield store
     store.database.close()

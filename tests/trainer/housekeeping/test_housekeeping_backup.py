@@ -6,8 +6,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from housekeeping_parts import opened
-from serving_registry import published
+from published_versions import published
+from stored_labels import store_in
 
 from models_store.errors import BadInputError, DamagedError
 from models_store.registry import CHAMPION, Registry
@@ -42,7 +42,7 @@ class TestBackup:
     @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
     def test_restores_to_the_same_on_either_database(self, store, registry, backup, tmp_path, kind, request):
         url = None if kind == "sqlite" else request.getfixturevalue("postgres_url")
-        again = opened(tmp_path / "again", url)
+        again = store_in(tmp_path / "again", url)
         done = restore(again, tmp_path / "again" / "registry", backup, keys=tmp_path / "again" / "keys")
         assert (done.files, done.datasets) == (9, 1)
         assert rows_of(again) == rows_of(store)
@@ -77,7 +77,7 @@ class TestBackup:
         with tarfile.open(backup) as tar:
             member = next(m for m in tar if m.name.startswith("blobs/"))
         content[member.offset_data] ^= 1
-        again = opened(tmp_path / "again")
+        again = store_in(tmp_path / "again")
         for damaged, said in (
             (bytes(content), "is not what was written"),
             (bytes(content[: len(content) // 2]), "is not a whole backup"),
@@ -92,7 +92,7 @@ class TestBackup:
         again.database.close()
 
     def test_one_that_was_killed_is_done_again(self, store, registry, backup, tmp_path, monkeypatch):
-        again = opened(tmp_path / "again")
+        again = store_in(tmp_path / "again")
         target = tmp_path / "again" / "registry"
         rename = os.rename
 

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from serving_registry import published
+from published_versions import published
 
 from models_store.errors import BadInputError
 from models_store.registry import CANDIDATE, CHAMPION, Registry

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from label_parts import store_in
+from stored_labels import store_in
 
 from trainer.labels.store import LabelStore
 

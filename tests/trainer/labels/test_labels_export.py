@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from label_parts import annotation, new_image, noise, store_in
+from stored_labels import annotation, new_image, noise, store_in
 
 from models_store.errors import BadInputError, UnknownNameError
 from trainer.data.dataset import open_dataset

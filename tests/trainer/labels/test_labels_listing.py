@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from label_parts import annotation, new_image, noise
+from stored_labels import annotation, new_image, noise
 
 from trainer.labels.errors import UnknownLabelsError
 from trainer.labels.listing import (

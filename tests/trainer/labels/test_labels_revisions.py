@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from label_parts import annotation, new_image, noise
+from stored_labels import annotation, new_image, noise
 
 from models_store.errors import BadInputError, DamagedError
 from trainer.data.dataset import open_dataset

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from label_parts import new_image, noise
 from PIL import Image
 from sqlalchemy import select
+from stored_labels import new_image, noise
 
 from trainer.labels.likeness import NEAR, fingerprint, nearest
 from trainer.labels.new import Split

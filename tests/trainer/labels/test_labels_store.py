@@ -4,8 +4,8 @@ import threading
 
 import numpy as np
 import pytest
-from label_parts import annotation, new_image, noise, png_of
 from sqlalchemy import func, select
+from stored_labels import annotation, new_image, noise, png_of
 
 from models_store.errors import BadInputError
 from trainer.labels.blobs import BlobStore

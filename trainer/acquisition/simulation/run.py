@@ -10,8 +10,8 @@ from typing import Any
 from models_store.packs import ZERO_SHOT, PromptPack
 from trainer.acquisition.simulation.bench import Bench
 from trainer.acquisition.simulation.plan import Cell, Plan
-from trainer.acquisition.simulation.store import CellFiles
 from trainer.acquisition.suggest import suggest
+from trainer.cell_files import CellFiles
 
 Content = dict[str, Any]
 Ended = Callable[[Cell, bool, Content], None]

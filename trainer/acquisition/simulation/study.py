@@ -13,8 +13,8 @@ from trainer.acquisition.simulation.bench import load_bench
 from trainer.acquisition.simulation.chart import curves_chart
 from trainer.acquisition.simulation.plan import Plan, Protocol, check_orders
 from trainer.acquisition.simulation.run import Ended, Simulation
-from trainer.acquisition.simulation.store import CellFiles
 from trainer.acquisition.simulation.table import CHART, CSV, MARKDOWN, Results, cells_csv, markdown
+from trainer.cell_files import CellFiles
 from trainer.feature_cache import CacheBudget
 
 # Each of pool and val; 300 images of the embedded base take about 1.2 GB.

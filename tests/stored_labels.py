@@ -60,3 +60,16 @@ def new_image(
         "annotations": marks,
     }
     return NewImage(**(values | changes))
+
+
+def filled(store: LabelStore, count: int) -> LabelStore:
+    """A store with a dataset ``toys`` of so many labelled images, no two alike."""
+    store.create("toys", by="ann")
+    images = []
+    for seed in range(count):
+        mask = np.zeros((32, 32), bool)
+        mask[: 3 + seed] = True
+        marks = [annotation(store, mask)]
+        images.append(new_image(store, noise(seed), name=f"{seed}.png", marks=marks))
+    store.add("toys", images, by="ann")
+    return store
