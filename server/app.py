@@ -19,9 +19,17 @@ from server.limits import BodyLimit
 from server.metrics import Metrics
 from server.middleware import RequestLog
 from server.problems import install_problems
-from server.routes import decisions, health, images, label_queue, labelled, registry, segment
+from server.routes import (
+    decisions,
+    health,
+    images,
+    label_queue,
+    label_uploads,
+    labelled,
+    registry,
+    segment,
+)
 from server.routes import jobs as jobs_routes
-from server.routes import labels as labels_routes
 from server.routes import metrics as metrics_route
 from server.routes.labels_docs import TAKES_ARCHIVES
 from server.routes.parts import Parts
@@ -79,7 +87,7 @@ def create_app(*, engine: Engine, settings: Settings, metrics: Metrics | None = 
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, larger=larger)
     app.add_middleware(RequestLog, metrics=metrics, phrases=settings.log_phrases)
     install_problems(app)
-    data = (labels_routes, labelled, label_queue, jobs_routes, decisions)
+    data = (label_uploads, labelled, label_queue, jobs_routes, decisions)
     for routes in (segment, images, registry, *data, health, metrics_route):
         app.include_router(routes.router)
     return app
