@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from trainer.labels.store import LabelStore
 from trainer.labels.tables import AnnotationRow, DatasetRow, DecisionRow, ImageRow, JobRow, RevisionRow
+from trainer.tuning.state import LOCK
 
 # An upload keeps its files before its rows; none takes longer than this.
 GRACE = timedelta(days=1)
@@ -82,7 +84,7 @@ def collect_files(store: LabelStore, *, grace: timedelta = GRACE, now: float | N
 def collect_folders(
     store: LabelStore, folders: Iterable[Path], *, grace: timedelta = GRACE, now: float | None = None
 ) -> int:
-    """Remove folders that can be made anew, such as laid-out revisions, unless a job may be using them.
+    """Remove folders that can be made anew, such as laid-out revisions and unfinished runs, where unused.
 
     Args:
         store: The store, whose jobs are asked.
@@ -95,15 +97,29 @@ def collect_folders(
     """
     unused_since = (time.time() if now is None else now) - grace.total_seconds()
     with store.database.reading() as session:
-        at_work = select(JobRow.id).where(JobRow.state.in_(UNENDED))
-        in_use = set(session.scalars(at_work))
         manifests = select(RevisionRow.manifest).join(JobRow, JobRow.revision_id == RevisionRow.id)
-        in_use |= set(session.scalars(manifests.where(JobRow.state.in_(UNENDED))))
+        in_use = set(session.scalars(manifests.where(JobRow.state.in_(UNENDED))))
     removed = 0
     for parent in folders:
         for folder in parent.iterdir() if parent.is_dir() else ():
-            used = any(name in folder.name for name in in_use)
-            if folder.is_dir() and not used and folder.stat().st_mtime < unused_since:
+            if (
+                folder.is_dir()
+                and folder.name not in in_use
+                and folder.stat().st_mtime < unused_since
+                and not _held(folder)
+            ):
                 shutil.rmtree(folder)
                 removed += 1
     return removed
+
+
+def _held(folder: Path) -> bool:
+    """Whether a tuning run is at work in a folder."""
+    try:
+        with (folder / LOCK).open("rb") as handle:
+            flock(handle, LOCK_EX | LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -130,6 +130,8 @@ def lay_out(store: LabelStore, digest: str, parent: Path) -> Path:
     """
     folder = parent / digest
     if (folder / COMPLETE).is_file():
+        # Housekeeping goes by age.
+        os.utime(folder)
         return folder
     rows = manifest(store, digest)
     with translated():

@@ -13,6 +13,7 @@ from models_store.removal import remove_version
 from trainer.housekeeping.garbage import collect_files, collect_folders
 from trainer.housekeeping.retention import Retention, removable
 from trainer.labels.revisions import freeze, lay_out
+from trainer.tuning.state import run_folder
 
 LATER = time.time() + 10 * 24 * 3600
 
@@ -53,6 +54,14 @@ class TestFolders:
         assert collect_folders(store, [tmp_path / "revisions"], now=LATER) == 1
         assert not folder.exists()
         assert lay_out(store, revision.digest, tmp_path / "revisions") == folder
+
+    def test_a_run_at_work_stays_and_one_that_was_left_goes(self, store, tmp_path):
+        runs = [tmp_path / "runs" / name for name in ("at-work", "left")]
+        with run_folder(runs[0]):
+            with run_folder(runs[1]):
+                pass
+            assert collect_folders(store, [tmp_path / "runs"], now=LATER) == 1
+            assert [run.exists() for run in runs] == [True, False]
 
 
 class TestRetention:
