@@ -200,9 +200,9 @@ class Engine:
             digest = pixel_digest(image) if digests is None else digests[number]
             piece = self._prepared(call, image, digest, phrases, choice)
             prepared = time.perf_counter() - before
-            self.events.step("prepare", prepared)
             waiting.append((image, piece, prepared))
             self._batcher.push(piece)
+            self.events.step("prepare", prepared)
             if len(waiting) >= self._ahead:
                 done.append(self._finished(call, *waiting.popleft(), phrases, choice, load))
         while waiting:

@@ -110,4 +110,4 @@ class Uploads:
 
     def state(self) -> tuple[dict[str, int], set[str], list[Path]]:
         """Rows, kept files, and what lies in the folder for unpacking."""
-        return rows(self.data_dir), blobs(self.data_dir), list((self.data_dir / "incoming").rglob("*"))
+        return rows(self.data_dir), blobs(self.data_dir), list((self.data_dir / "incoming").rglob("*/*"))

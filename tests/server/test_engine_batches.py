@@ -52,6 +52,10 @@ class Service:
     def wait_for_queue(self, length: int) -> None:
         self.events.wait_for(lambda: self.events.length == length)
 
+    def wait_for_prepared(self, images: int) -> None:
+        """Until so many have been ready for the worker."""
+        self.events.wait_for(lambda: self.events.steps.count("prepare") == images)
+
 
 @pytest.fixture
 def service(tiny_hybrid: FrozenVLSM, registry: Registry, request: pytest.FixtureRequest) -> Iterator[Service]:
@@ -115,8 +119,9 @@ def test_a_series_does_not_hold_up_another_user(service: Service) -> None:
         service.engine.segment_many, [picture(i) for i in range(8)], ["series"], "busi/v0003", user="a"
     )
     assert service.model.entered.wait(timeout=SECONDS)
+    service.wait_for_prepared(2)
     other = service.call("other", user="b")
-    service.wait_for_queue(1)
+    service.wait_for_prepared(3)
     service.model.released.set()
     other.result(timeout=SECONDS)
     assert len(series.result(timeout=SECONDS)) == 8

@@ -1,10 +1,8 @@
-"""Folders to unpack into; what a killed process left goes at a later upload."""
+"""Folders to unpack into; what a killed process left goes at the next upload."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -12,41 +10,43 @@ from pathlib import Path
 from uuid import uuid4
 
 LOCK = ".lock"
-# What a folder is called before it is locked and while it is being removed; that takes no time to speak of.
-PASSING, PASSING_SECONDS = ".passing-", 3600.0
 
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """An empty folder in ``parent``, gone on leaving; its holder is known to live by a lock."""
-    _sweep(parent)
+    parent.mkdir(parents=True, exist_ok=True)
     own = parent / uuid4().hex
-    passing = parent / f"{PASSING}{own.name}"
-    passing.mkdir(parents=True)
-    with (passing / LOCK).open("a") as handle:
+    with _alone(parent):
+        _sweep(parent)
+        own.mkdir()
+        handle = (own / LOCK).open("a")
         flock(handle, LOCK_EX)
-        (passing / "files").mkdir()
-        os.rename(passing, own)
+    with handle:
+        files = own / "files"
+        files.mkdir()
         try:
-            yield own / "files"
+            yield files
         finally:
-            os.rename(own, passing)
-            shutil.rmtree(passing)
-            # Others may be unpacking beside.
-            with suppress(OSError):
-                parent.rmdir()
+            # The many files first: others wait while one is alone.
+            shutil.rmtree(files)
+            with _alone(parent):
+                shutil.rmtree(own)
+
+
+@contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """Nobody else makes, looks for or removes folders meanwhile."""
+    with (parent / LOCK).open("a") as handle:
+        flock(handle, LOCK_EX)
+        yield
 
 
 def _sweep(parent: Path) -> None:
-    for folder in parent.iterdir() if parent.is_dir() else ():
-        try:
-            if folder.name.startswith(PASSING):
-                if folder.stat().st_mtime < time.time() - PASSING_SECONDS:
-                    shutil.rmtree(folder)
-            else:
-                with (folder / LOCK).open("a") as handle:
-                    flock(handle, LOCK_EX | LOCK_NB)
-                    shutil.rmtree(folder)
-        except OSError:
-            # Held by an upload under way, or just gone.
-            continue
+    """Remove the folders of those that no longer live."""
+    for folder in parent.iterdir():
+        if folder.is_dir():
+            # Held by an upload under way, or not to be removed, which is no reason to refuse another.
+            with suppress(OSError), (folder / LOCK).open("a") as handle:
+                flock(handle, LOCK_EX | LOCK_NB)
+                shutil.rmtree(folder)

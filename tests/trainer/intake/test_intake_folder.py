@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -166,18 +164,18 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_pat
     queue.close()
     with scratch_folder(tmp_path):
         assert not theirs.exists()
-    assert not tmp_path.exists()
+    assert not folders(tmp_path)
 
 
-def test_what_was_killed_while_it_was_being_removed_goes_later(tmp_path: Path) -> None:
-    left, new = tmp_path / ".passing-left", tmp_path / ".passing-new"
-    for folder in (left, new):
-        (folder / "files").mkdir(parents=True)
-    then = time.time() - 7200
-    os.utime(left, (then, then))
-    with scratch_folder(tmp_path):
-        assert not left.exists()
-        assert new.exists()
+def test_what_was_killed_while_it_was_being_made_or_removed_goes(tmp_path: Path) -> None:
+    for name, parts in {"made": [], "removed": ["files/unpacked"]}.items():
+        (tmp_path / name).joinpath(*parts).mkdir(parents=True)
+    with scratch_folder(tmp_path) as own:
+        assert folders(tmp_path) == [own.parent]
+
+
+def folders(parent: Path) -> list[Path]:
+    return [path for path in parent.iterdir() if path.is_dir()]
 
 
 def test_images_are_listed_page_after_page(tmp_path: Path, store: LabelStore) -> None:
