@@ -27,7 +27,7 @@ def export(
     dataset: Annotated[str, typer.Argument(help="A labelled dataset.")],
     target: Annotated[Path, typer.Argument(help="A folder that is not there yet.", file_okay=False)],
     format: Annotated[
-        str, typer.Option(help="tasks (holds everything), coco, class-folders, class-index or plain.")
+        str, typer.Option(help="tasks (holds everything), coco, class-folders, class-index, plain or dicom.")
     ] = "tasks",
     revision: Annotated[
         int | None, typer.Option(min=1, help="Which revision. Default: what is accepted now.")
@@ -39,6 +39,7 @@ def export(
 ) -> None:
     """Write a dataset's accepted labels to a folder that can be read in again."""
     from models_store.errors import UnknownNameError
+    from server.dicom_seg.layout import ALL_WRITERS
     from trainer.labels.export.writing import export as write
     from trainer.labels.revisions import freeze, revisions
 
@@ -51,7 +52,7 @@ def export(
             have = ", ".join(map(str, found)) or "none"
             raise UnknownNameError(f"{dataset} has no revision {revision}; it has {have}")
         chosen = found[revision]
-    for lost in write(store, chosen.digest, format, target, lossy=lossy):
+    for lost in write(store, chosen.digest, format, target, lossy=lossy, writers=ALL_WRITERS):
         typer.echo(f"left out: {lost}")
     typer.echo(f"{target}: revision {chosen.number} of {dataset}, digest {chosen.digest}")
 

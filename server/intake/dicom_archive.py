@@ -17,7 +17,7 @@ from server.intake.single_dicom import add_frame, annotations_of
 from trainer.intake.archive import Progress
 from trainer.intake.batch import Batch, Told
 from trainer.intake.faults import FileFault, RefusedUploadError
-from trainer.labels.new import NewAnnotation
+from trainer.labels.new import NewAnnotation, Split
 
 # What stands at the head of a DICOM file, and is enough to tell it.
 HEAD = 132
@@ -42,7 +42,8 @@ def read_dicom_folder(
 ) -> Batch:
     """Read DICOM images and Segmentations, matched by the instances that these refer to.
 
-    Images that no Segmentation refers to are taken as well, to be labelled.
+    Images that no Segmentation refers to are taken as well, to be labelled. A folder ``train`` or ``val``
+    hints at the split of what is in it.
 
     Args:
         folder: The folder.
@@ -57,6 +58,12 @@ def read_dicom_folder(
         RefusedUploadError: Something cannot be right; every fault is listed, by file.
     """
     return _Reading(folder, told, scratch, pseudonyms, limits, group).read(progress)
+
+
+def split_of(path: Path) -> Split | None:
+    """The split that a folder of a path is named after, if it is one."""
+    named = set(path.parts[:-1]) & set(Split)
+    return Split(named.pop()) if len(named) == 1 else None
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -142,7 +149,14 @@ class _Reading:
             marked |= bool(annotations)
             folder = self._scratch / str(next(self._numbers))
             add_frame(
-                self._batch, sent, frame, annotations, self._pseudonyms, group=self._group, scratch=folder
+                self._batch,
+                sent,
+                frame,
+                annotations,
+                self._pseudonyms,
+                group=self._group,
+                split=split_of(path.relative_to(self._folder)),
+                scratch=folder,
             )
         return marked
 

@@ -15,6 +15,7 @@ from pydicom.uid import SegmentationStorage
 
 from models_store.errors import BadInputError
 from server.dicom_seg.codes import SCHEME, label_of
+from server.dicom_seg.writing import PRODUCT
 from server.errors import UnreadableImageError
 from server.images.decoded import DECODER_ERRORS, first_line
 from server.images.dicom_checks import check_deflated
@@ -130,6 +131,9 @@ class SegmentationFile:
 
     def _phrase(self, number: int) -> str:
         said = self._seg.get_segment_description(number)
+        if self._seg.get("Manufacturer") == PRODUCT and said.get("SegmentDescription"):
+            # Of an export, which says there what the label was.
+            return str(said.SegmentDescription)
         kind = said.SegmentedPropertyTypeCodeSequence[0]
         type_, region, side = (
             _code(item)

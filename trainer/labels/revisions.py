@@ -168,7 +168,10 @@ def _accepted(session: Session, dataset: DatasetRow) -> list[tuple[AnnotationRow
 
 
 def _entry(annotation: AnnotationRow, image: ImageRow, group: GroupRow) -> dict[str, Any]:
+    # Only of DICOM: manifests of other data stay what they were.
+    origin = {"source": image.source, "frame": image.frame}
     return {
+        **({} if image.source is None else origin),
         "image": image.name,
         "pixels": image.pixels,
         "picture": image.picture,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from models_store.errors import BadInputError, UnknownNameError
@@ -17,7 +17,8 @@ from trainer.labels.store import LabelStore
 
 Losses = Callable[[Sequence[Row]], list[str]]
 Write = Callable[[BlobStore, Sequence[Row], Path], None]
-WRITERS: dict[str, tuple[Losses, Write]] = {
+Writers = Mapping[str, tuple[Losses, Write]]
+WRITERS: Writers = {
     "tasks": (tasks.losses, tasks.write),
     "coco": (coco.losses, coco.write),
     "class-folders": (class_folders.losses, class_folders.write),
@@ -26,15 +27,24 @@ WRITERS: dict[str, tuple[Losses, Write]] = {
 }
 
 
-def export(store: LabelStore, digest: str, format: str, target: Path, *, lossy: bool = False) -> list[str]:
+def export(
+    store: LabelStore,
+    digest: str,
+    format: str,
+    target: Path,
+    *,
+    lossy: bool = False,
+    writers: Writers = WRITERS,
+) -> list[str]:
     """Write a revision to a new folder, whole or not at all.
 
     Args:
         store: The store.
         digest: The revision's.
-        format: One of ``WRITERS``.
+        format: One of the writers'.
         target: A folder that is not there yet.
         lossy: Whether what the format cannot hold may be left out.
+        writers: For each format, what it cannot hold and how it is written.
 
     Returns:
         What was left out, a line each.
@@ -45,11 +55,11 @@ def export(store: LabelStore, digest: str, format: str, target: Path, *, lossy: 
         BadInputError: The target is there, or the format cannot hold everything.
         StoreFullError: The disk is full; nothing is left.
     """
-    if format not in WRITERS:
-        raise UnknownNameError(f"no format {format!r}; accepted are {', '.join(WRITERS)}")
+    if format not in writers:
+        raise UnknownNameError(f"no format {format!r}; accepted are {', '.join(writers)}")
     if target.exists():
         raise BadInputError(f"{target} is there already; name a folder that is not")
-    losses, write = WRITERS[format]
+    losses, write = writers[format]
     rows = manifest(store, digest)
     lost = losses(rows)
     if lost and not lossy:
