@@ -5,7 +5,7 @@ import torch
 from gate_parts import rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_data import write_toy
+from toy_data import edit_split, write_toy
 from tuning_parts import CPU, toy_examples
 
 from models_store.packs import ZERO_SHOT
@@ -16,6 +16,7 @@ from trainer.gate.measure import Contender, units_of
 from trainer.gate.recipe import TuningRecipe
 from trainer.gate.record import Outcome, Verdict
 from trainer.gate.rule import PromotionRule
+from trainer.tuning.holdout import split_holdout
 from trainer.tuning.settings import TuneSettings
 
 RULE = PromotionRule(least_val_units=20, least_training_units=8, folds=4)
@@ -130,6 +131,18 @@ class TestCrossValidation:
         measured = {item.name for part in judged.parts for item in part.examples.items}
         assert measured == {f"train_{i:02d}.png" for i in range(2, 12)}
 
+    def test_other_images_of_a_patient_that_was_seen_are_not_new(self, judge, packs):
+        rule = RULE.model_copy(update={"least_training_units": 4})
+        options = {"rule": rule, "groups": [f"p{i // 2}" for i in range(12)]}
+        judged, _ = judge(start_saw=frozenset({"train_00.png", "train_05.png"}), **options)
+        measured = {item.name for part in judged.parts for item in part.examples.items}
+        assert measured == {f"train_{i:02d}.png" for i in range(12)} - {
+            f"train_{i:02d}.png" for i in (0, 1, 4, 5)
+        }
+        judged, _ = judge(champion=Contender(packs[1]), champion_saw=frozenset({"train_00.png"}), **options)
+        on = {i.name for p in judged.parts if "champion" in p.results for i in p.examples.items}
+        assert on == {f"train_{i:02d}.png" for i in range(2, 12)}
+
     def test_too_few_training_images_decide_nothing_and_tune_nothing(self, judge):
         judged, recipe = judge(rule=RULE.model_copy(update={"least_training_units": 13}))
         assert not recipe.shown
@@ -148,6 +161,21 @@ class TestRecipe:
         assert recipe(train.select(range(8)), 0).pack.digest != first
         assert not list(tmp_path.iterdir())
 
+    def test_the_images_that_choose_the_epoch_are_of_other_patients(self, tiny_hybrid, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=12, val=2)
+        settings = TuneSettings(epochs=2, min_epochs=1, min_steps=4, depth=1, n=2, batch_size=4)
+        recipe = TuningRecipe(tiny_hybrid, settings, CPU)
+        # Whole groups of four are the choice by image only where a draw happens to be one of them.
+        by_image = recipe(toy_examples(folder, tiny_hybrid, "train"), 0).pack.digest
+        edit_split(
+            folder, "train", lambda entries: [e.update(group=f"p{n % 3}") for n, e in enumerate(entries)]
+        )
+        grouped = toy_examples(folder, tiny_hybrid, "train")
+        _, held = split_holdout(12, settings.seed, groups=grouped.image_groups())
+        assert held == [n for n in range(12) if n % 3 == held[0]]
+        assert held != split_holdout(12, settings.seed)[1]
+        assert recipe(grouped, 0).pack.digest != by_image
+
     def test_one_image_is_too_few(self, tiny_hybrid, folder):
         train = toy_examples(folder, tiny_hybrid, "train").select([0])
         with pytest.raises(Exception, match="use fewer folds"):
@@ -165,8 +193,10 @@ class TestUnits:
     def test_images_are_known_by_name_or_digest(self, tiny_hybrid, folder):
         train = toy_examples(folder, tiny_hybrid, "train")
         digest = hashlib.sha256((folder / "images" / "train_03.png").read_bytes()).hexdigest()
-        assert seen_rows(train, {"train_01.png", digest}) == {1, 3}
-        assert seen_rows(train, ()) == set()
+        alone, pairs = units_of(train, None), [f"p{n // 2}" for n in range(12)]
+        assert seen_rows(train, alone, {"train_01.png", digest}) == {1, 3}
+        assert seen_rows(train, pairs, {"train_01.png", digest}) == {0, 1, 2, 3}
+        assert seen_rows(train, alone, ()) == set()
 
 
 def test_the_same_pack_is_the_same_pack(tiny_hybrid, folder):

@@ -5,11 +5,13 @@ import pytest
 import torch
 from toy_data import edit_split, write_toy
 
+from models_store.digests import file_digest
 from models_store.errors import BadInputError
 from models_store.registry import Registry
 from trainer.evaluate import evaluate
 from trainer.feature_cache import NO_CACHE
 from trainer.tune import Watch, tune
+from trainer.tuning.holdout import ONE_GROUP
 from trainer.tuning.settings import TuneSettings
 
 SETTINGS = {"epochs": 2, "batch_size": 4, "depth": 2, "n": 4, "min_steps": 6, "lr": 1e-2}
@@ -68,6 +70,31 @@ class TestTune:
         assert measured[-1] == (5, 5)
         assert list((tmp_path / "data" / "runs").iterdir()) == []
         assert all(torch.equal(before[k], v) for k, v in tiny.network.state_dict().items())
+
+    def test_patients_are_on_one_side_and_the_version_says_so(self, tiny, folder, tmp_path):
+        edit_split(
+            folder, "train", lambda entries: [e.update(group=f"p{n % 3}") for n, e in enumerate(entries)]
+        )
+        result = run(folder, tiny, tmp_path)
+        listed = [
+            set((result.folder / name).read_text().split())
+            for name in ("training_images.txt", "selection_images.txt")
+        ]
+        patients = [
+            {n % 3 for n in range(12) if file_digest(folder / "images" / f"train_{n:02d}.png") in digests}
+            for digests in listed
+        ]
+        assert list(map(len, patients)) == [2, 1]
+        assert not patients[0] & patients[1]
+        assert "No group of images, such as a patient" in result.report["selection"]["note"]
+        assert result.config.data["warnings"] == []
+
+    def test_one_patient_is_parted_with_a_warning(self, tiny, folder, tmp_path):
+        edit_split(folder, "train", lambda entries: [e.update(group="p") for e in entries])
+        told = []
+        result = run(folder, tiny, tmp_path, Watch(warned=told.append))
+        assert result.config.data["warnings"] == told == [ONE_GROUP]
+        assert "No group" not in result.report["selection"]["note"]
 
     def test_beats_zero_shot_on_a_task_that_can_be_learned(self, tiny, folder, tmp_path):
         report = run(folder, tiny, tmp_path).report

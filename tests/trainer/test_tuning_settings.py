@@ -4,9 +4,11 @@ import pytest
 import torch
 from toy_data import edit_split, write_toy
 
+from models_store.digests import file_digest
 from models_store.errors import BadInputError, StudioError
 from models_store.heads import HeadMode
-from trainer.tuning.data import holdout_size, load_tuning_data, split_holdout
+from trainer.tuning.data import load_tuning_data, selection_note
+from trainer.tuning.holdout import ONE_GROUP
 from trainer.tuning.learners import build_learner
 from trainer.tuning.settings import TuneSettings
 
@@ -62,24 +64,6 @@ class TestBuildLearner:
         assert torch.equal(learner.context[0], tiny.embed_phrase("ab c"))
 
 
-class TestSplitHoldout:
-    @pytest.mark.parametrize(
-        ("images", "held"), [(2, 1), (3, 1), (10, 3), (24, 8), (40, 8), (100, 15), (400, 60)]
-    )
-    def test_holds_out_fifteen_percent_but_eight_and_at_most_a_third(self, images, held):
-        assert holdout_size(images) == held
-
-    def test_parts_the_images_by_the_seed(self):
-        training, held = split_holdout(40, seed=1)
-        assert sorted(training + held) == list(range(40))
-        assert split_holdout(40, seed=1) == (training, held)
-        assert split_holdout(40, seed=2)[1] != held
-
-    def test_one_image_cannot_be_parted(self):
-        with pytest.raises(BadInputError, match="too few"):
-            split_holdout(1, seed=1)
-
-
 class TestLoadTuningData:
     def test_val_is_reported_on_and_nothing_else(self, tiny, tmp_path):
         folder = write_toy(tmp_path / "toy", train=12, val=5)
@@ -89,6 +73,67 @@ class TestLoadTuningData:
         assert not names[0] & names[1]
         assert all(n.startswith("val") for n in names[2])
         assert all(n.startswith("train") for n in names[0] | names[1])
+
+    def test_what_is_held_out_of_a_dataset_without_groups_never_changes(self, tiny, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=24, val=2)
+        data = load_tuning_data(folder, tiny.spec, TuneSettings())
+        held = [int(item.name.removeprefix("train_").removesuffix(".png")) for item in data.select.items]
+        # Checkpoints were published with it.
+        assert held == [2, 8, 13, 15, 16, 18, 19, 20]
+        assert data.digests.keys() == {"train", "val"}
+        assert not data.grouped
+        # A group of one image is no more than the image.
+        edit_split(folder, "train", lambda entries: [e.update(group=f"p{n}") for n, e in enumerate(entries)])
+        again = load_tuning_data(folder, tiny.spec, TuneSettings())
+        assert [item.name for item in again.select.items] == [item.name for item in data.select.items]
+        assert again.digests == data.digests
+
+    def test_images_of_one_patient_are_all_on_one_side(self, tiny, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=24, val=2)
+        groups = [f"p{n // 3}" if n < 18 else None for n in range(24)]
+        edit_split(folder, "train", lambda es: [e.update(group=g) for e, g in zip(es, groups, strict=True)])
+        for seed in range(4):
+            data = load_tuning_data(folder, tiny.spec, TuneSettings(seed=seed))
+            train, held = ([item.group for item in part.items] for part in (data.train, data.select))
+            assert len(held) == 8
+            assert not (set(train) & set(held)) - {None}
+            assert data.grouped
+            assert ONE_GROUP not in data.warnings
+
+    def test_a_table_says_what_belongs_together(self, tiny, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=12, val=2)
+        before = load_tuning_data(folder, tiny.spec, TuneSettings())
+        lines = [f"train_{n:02d},p{n // 4}" for n in range(12)]
+        (folder / "groups.csv").write_text("\n".join(["image,group", *lines]))
+        data = load_tuning_data(folder, tiny.spec, TuneSettings())
+        assert (len(data.train), len(data.select)) == (8, 4)
+        assert len({item.group for item in data.select.items}) == 1
+        # Another split of the same images is another run.
+        assert data.digests["train"] == before.digests["train"]
+        assert TuneSettings().run_id(**data.digests) != TuneSettings().run_id(**before.digests)
+
+    def test_one_group_in_all_is_parted_and_it_is_said(self, tiny, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=12, val=2)
+        plain = load_tuning_data(folder, tiny.spec, TuneSettings())
+        edit_split(folder, "train", lambda entries: [e.update(group="p") for e in entries])
+        data = load_tuning_data(folder, tiny.spec, TuneSettings())
+        assert data.warnings == (ONE_GROUP,)
+        assert [item.name for item in data.select.items] == [item.name for item in plain.select.items]
+        assert not data.grouped
+        assert load_tuning_data(folder, tiny.spec, TuneSettings(select_on="val")).warnings == ()
+
+    def test_a_held_out_image_of_a_patient_that_the_start_saw_counts_as_seen(self, tiny, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=12, val=2)
+        edit_split(folder, "train", lambda es: [e.update(group=f"p{n // 4}") for n, e in enumerate(es)])
+        saw = [file_digest(folder / "images" / f"train_{n:02d}.png") for n in (0, 4, 8)]
+        data = load_tuning_data(folder, tiny.spec, TuneSettings(), seen=saw)
+        assert data.seen == len(data.select) == 4
+        assert "on 4 of the held-out images, or others of their groups" in selection_note(
+            "holdout", data.seen, grouped=data.grouped
+        )
+        unseen = load_tuning_data(folder, tiny.spec, TuneSettings(), seen=saw[:2])
+        assert {item.group for item in unseen.select.items} == {"p2"}
+        assert unseen.seen == 0
 
     def test_selection_on_val_is_possible_and_trains_on_all_of_train(self, tiny, tmp_path):
         folder = write_toy(tmp_path / "toy", train=12, val=5)

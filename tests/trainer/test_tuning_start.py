@@ -11,7 +11,7 @@ from models_store.errors import BadInputError, MismatchError, UnknownNameError
 from models_store.registry import Registry
 from trainer.data.folder import read_split
 from trainer.tune import tune
-from trainer.tuning.data import split_holdout
+from trainer.tuning.holdout import split_holdout
 from trainer.tuning.learners import build_learner
 from trainer.tuning.settings import TuneSettings
 from trainer.tuning.start import TRAINING_IMAGES, WarmStart

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models_store.errors import StudioError, UnknownNameError
@@ -13,6 +13,7 @@ from trainer.data.examples import check_one_phrase
 from trainer.data.faults import UnusableDataError
 from trainer.data.folder import choose_layout
 from trainer.data.formats.layout import Found
+from trainer.data.groups import groups_of
 from trainer.data.items import LabelledImage
 from trainer.data.leaks import Asked, emptiness_leak, emptiness_warning, label_warning
 from trainer.data.phrases import PhraseRule
@@ -127,6 +128,7 @@ def inspect_dataset(folder: Path, *, format: str | None = None, rule: PhraseRule
             splits[split] = tuple(layout.read(folder, split, found))
         except StudioError as error:
             found.faults.append(str(error))
+    splits = _grouped(folder, splits, found.faults)
     facts = {split: _looked(items) for split, items in splits.items()}
     inspection = Inspection(Dataset(folder, layout.name, splits, ()), facts, found.faults)
     if not any(splits.values()) and not found.faults:
@@ -139,6 +141,18 @@ def inspect_dataset(folder: Path, *, format: str | None = None, rule: PhraseRule
     warnings = [*found.remarks, *remarks, *_warnings(inspection, rule)]
     inspection.dataset = Dataset(folder, layout.name, splits, tuple(warnings))
     return inspection
+
+
+def _grouped(
+    folder: Path, splits: Mapping[str, tuple[LabelledImage, ...]], faults: list[str]
+) -> dict[str, tuple[LabelledImage, ...]]:
+    """The items with the groups of their images, of which one item or a table may tell."""
+    said = ((item.image_path, item.group) for items in splits.values() for item in items)
+    groups = groups_of(folder, said, faults)
+    return {
+        split: tuple(replace(item, group=groups.get(item.image_path)) for item in items)
+        for split, items in splits.items()
+    }
 
 
 def _looked(items: Sequence[LabelledImage]) -> list[tuple[list[LabelledImage], ImageFacts]]:

@@ -80,6 +80,10 @@ class Examples:
             rows[image].append(row)
         return rows
 
+    def image_groups(self) -> list[str | None]:
+        """The group of each distinct image, None of one that belongs with none."""
+        return [self.items[rows[0]].group for rows in self.rows_by_image()]
+
 
 class _Loader:
     """Collects rows, and each image once."""

@@ -28,6 +28,7 @@ class LabelledImage:
         label: What the annotation says of the image as a whole (such as ``benign``); the
             model never sees it.
         class_name: The class asked for, where a dataset has several.
+        group: What its image belongs to, such as a patient; images of a group are never parted.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LabelledImage:
     prompts: Prompts
     label: str | None = None
     class_name: str | None = None
+    group: str | None = None
 
     @property
     def mask_path(self) -> Path:

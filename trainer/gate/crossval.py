@@ -39,7 +39,7 @@ class TrainingPart:
         units: The independent unit of each row.
         recipe: Tunes anew.
         start_saw: Names or SHA-256 digests of images that what the recipe starts from was tuned on, in
-            a warm start. They are never measured on.
+            a warm start. They, and others of their units, are never measured on.
     """
 
     examples: Examples
@@ -48,19 +48,25 @@ class TrainingPart:
     start_saw: frozenset[str] = frozenset()
 
 
-def seen_rows(examples: Examples, seen: Collection[str]) -> set[int]:
-    """The rows whose image is among those seen, by the item's or file's name or the file's SHA-256."""
+def seen_rows(examples: Examples, units: Sequence[str], seen: Collection[str]) -> set[int]:
+    """The rows of units of which an image was seen: another image of the same patient is not new either.
+
+    Args:
+        examples: The rows.
+        units: The unit of each.
+        seen: Images, by the item's or file's name or the file's SHA-256.
+    """
     if not seen:
         return set()
     known: dict[Path, bool] = {}
-    found = set()
+    found: set[str] = set()
     for row, item in enumerate(examples.items):
         path = item.image_path
         if path not in known:
             known[path] = path.name in seen or file_digest(path) in seen
         if known[path] or item.name in seen:
-            found.add(row)
-    return found
+            found.add(units[row])
+    return {row for row, unit in enumerate(units) if unit in found}
 
 
 def fold_of_units(examples: Examples, units: Sequence[str], folds: int, *, seed: int) -> dict[str, int]:
@@ -110,10 +116,10 @@ def cross_validate(
     """
     examples, units = training.examples, training.units
     fold_of = fold_of_units(examples, units, folds, seed=seed)
-    leaked = seen_rows(examples, training.start_saw)
+    leaked = seen_rows(examples, units, training.start_saw)
     fair: set[int] = set()
     if champion is not None and champion_saw is not None:
-        fair = set(range(len(examples))) - seen_rows(examples, champion_saw)
+        fair = set(range(len(examples))) - seen_rows(examples, units, champion_saw)
     parts = []
     for fold in range(max(fold_of.values()) + 1):
         inside = [row for row in range(len(examples)) if fold_of[units[row]] != fold]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from models_store.vlsm import FrozenVLSM
-from trainer.data.dataset import Dataset, open_dataset
+from trainer.data.dataset import open_dataset
 from trainer.data.examples import Examples, load_examples
-from trainer.data.faults import UnusableDataError
 from trainer.data.items import LabelledImage
 from trainer.gate.measure import units_of
-from trainer.intake.groups import read_groups
 from trainer.tuning.data import limited
 from trainer.tuning.settings import TuneSettings
 
@@ -49,20 +46,10 @@ def read_rows(folder: Path, split: str, settings: TuneSettings, vlsm: FrozenVLSM
     if not items:
         return None
     examples = load_examples(items, vlsm.spec, prompt_key=key, phrase=phrase, stop=stop)
-    groups = _groups(folder, dataset)
-    if not groups:
-        return SplitRows(examples, units_of(examples, None), False)
     alone = units_of(examples, None)
+    if all(item.group is None for items in dataset.splits.values() for item in items):
+        return SplitRows(examples, alone, False)
     named = [
-        f"group {groups[item.image_path]}" if item.image_path in groups else alone[row]
-        for row, item in enumerate(examples.items)
+        alone[row] if item.group is None else f"group {item.group}" for row, item in enumerate(examples.items)
     ]
     return SplitRows(examples, units_of(examples, named), True)
-
-
-def _groups(folder: Path, dataset: Dataset) -> Mapping[Path, str]:
-    images = dict.fromkeys(item.image_path for items in dataset.splits.values() for item in items)
-    groups, faults = read_groups(folder, images)
-    if faults:
-        raise UnusableDataError(f"{folder}: what belongs together cannot be told", list(map(str, faults)))
-    return groups

@@ -91,7 +91,7 @@ def judge_candidate(
     if champion is not None:
         contenders[CHAMPION] = champion
     contenders[ZERO] = UNTUNED
-    saw = set() if champion is None or val is None else seen_rows(val, champion_saw or ())
+    saw = set() if champion is None or val is None else seen_rows(val, units, champion_saw or ())
     unit: Literal["image", "group"] = "group" if grouped else "image"
     usable = len({each for row, each in enumerate(units) if row not in saw})
     part = None if training is None or usable >= rule.least_val_units else training()

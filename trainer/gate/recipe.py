@@ -14,8 +14,8 @@ from trainer.calibration import calibrate
 from trainer.data.examples import Examples
 from trainer.feature_cache import CacheBudget
 from trainer.gate.measure import Contender
-from trainer.tuning.data import split_holdout
 from trainer.tuning.devices import fabric_on
+from trainer.tuning.holdout import split_holdout
 from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import TuningRun
 from trainer.tuning.settings import TuneSettings
@@ -45,6 +45,8 @@ class TuningRecipe:
     def __call__(self, train: Examples, fold: int) -> Contender:
         """Tune on some rows; images held out of them choose the epoch and the absent decision's cut.
 
+        Images of one group are on one side, as in tuning.
+
         Raises:
             BadInputError: There are fewer than two images.
         """
@@ -54,7 +56,7 @@ class TuningRecipe:
         seed = self.settings.seed
         chosen, held = (
             train.select(sorted(row for image in images for row in by_image[image]))
-            for images in split_holdout(len(by_image), seed)
+            for images in split_holdout(len(by_image), seed, groups=train.image_groups())
         )
         learner, _ = build_learner(self.settings, self.vlsm)
         if self.start is not None:

@@ -35,7 +35,7 @@ def choose_route(
     )
     if training is None:
         return "val", f"{few}, and no training part was given to cross-validate on"
-    leaked = seen_rows(training.examples, training.start_saw)
+    leaked = seen_rows(training.examples, training.units, training.start_saw)
     usable = len({unit for row, unit in enumerate(training.units) if row not in leaked})
     if usable < rule.least_training_units:
         return "val", (

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_store.errors import BadInputError
+from trainer.data.groups import check_group
 from trainer.data.phrases import Prompts
 from trainer.intake.masks import encode_mask
 from trainer.labels.likeness import fingerprint, pixels_digest
 from trainer.labels.new import Added, How, NewAnnotation, NewImage, Split, State
-from trainer.labels.store import LONGEST_GROUP, WHO, LabelStore, check_who
+from trainer.labels.store import LabelStore, check_who
 
 # What a file of a format is called, by Pillow's name of it.
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
@@ -173,14 +174,6 @@ def keep_files(store: LabelStore, batch: Batch) -> None:
         kept = store.blobs.put(content if isinstance(content, bytes) else content.read_bytes())
         if kept != digest:
             raise BadInputError("a file changed while it was being read; send it again")
-
-
-def check_group(group: str | None) -> None:
-    """Raise BadInputError unless a group's name can be recorded."""
-    if group is not None and not (WHO.fullmatch(group) and len(group) <= LONGEST_GROUP):
-        raise BadInputError(
-            f"group {group[:80]!r} must be of 1 to {LONGEST_GROUP} characters without control characters"
-        )
 
 
 def readable_name(name: str) -> str:

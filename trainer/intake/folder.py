@@ -9,14 +9,14 @@ from models_store.errors import BadInputError, StudioError
 from trainer.data.checks import ImageFacts
 from trainer.data.dataset import Inspection, inspect_dataset
 from trainer.data.folder import choose_layout
-from trainer.data.formats.layout import IMAGE_FOLDERS, NO_SPLITS
+from trainer.data.formats.drawn import NO_SPLITS
+from trainer.data.formats.layout import IMAGE_FOLDERS
 from trainer.data.items import LabelledImage
 from trainer.data.phrases import PhraseRule, Prompts
 from trainer.data.pictures import opened, pictures_in, read_image
 from trainer.intake.archive import Progress, no_progress
 from trainer.intake.batch import SUFFIX_OF, Batch, Told
 from trainer.intake.faults import FileFault, RefusedUploadError, located
-from trainer.intake.groups import read_groups
 from trainer.labels.new import NewAnnotation, Split
 
 
@@ -62,10 +62,7 @@ def read_folder(
     looked_at = [facts for looked in inspection.facts.values() for _, facts in looked]
     about = {fault: facts.path for facts in looked_at for fault in facts.faults}
     _refuse_if(located(inspection.faults, root, files, about))
-    images = [facts.path for facts in looked_at]
-    groups, faults = read_groups(root, images)
-    _refuse_if(faults)
-    reading = _Reading(root, told, phrase, {path: groups.get(path, group) for path in images}, draws)
+    reading = _Reading(root, told, phrase, group, draws)
     _refuse_if(reading.take(inspection, progress))
     reading.remark(inspection)
     return reading.batch
@@ -104,11 +101,9 @@ def _header_fault(path: Path, root: Path, max_pixels: int) -> FileFault | None:
 class _Reading:
     """Turns what was inspected into a batch."""
 
-    def __init__(
-        self, root: Path, told: Told, phrase: str | None, groups: dict[Path, str | None], draws: bool
-    ):
+    def __init__(self, root: Path, told: Told, phrase: str | None, group: str | None, draws: bool):
         self.batch = Batch()
-        self._root, self._told, self._phrase, self._groups, self._draws = root, told, phrase, groups, draws
+        self._root, self._told, self._phrase, self._group, self._draws = root, told, phrase, group, draws
         self._left_out = 0
 
     def take(self, inspection: Inspection, progress: Progress) -> list[FileFault]:
@@ -141,7 +136,7 @@ class _Reading:
             name=inner.as_posix(),
             suffix=suffix,
             annotations=[self._annotation(item) for item in items],
-            group=self._groups[facts.path],
+            group=self._group if items[0].group is None else items[0].group,
             split=split,
         )
 
@@ -157,8 +152,9 @@ class _Reading:
         for split, looked in inspection.facts.items():
             if split not in set(Split):
                 remarks.append(f"{split}: {len(looked)} images were left out; only train and val are kept")
-        named = {item.mask_path for items in inspection.dataset.splits.values() for item in items}
-        unused = sum(path not in named and path not in self._groups for path in pictures_in(self._root))
+        items = [item for items in inspection.dataset.splits.values() for item in items]
+        named = {path for item in items for path in (item.image_path, item.mask_path)}
+        unused = sum(path not in named for path in pictures_in(self._root))
         if unused:
             remarks.append(f"{unused} image files belong to no labelled image and were left out")
         if self._left_out:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from models_store.errors import BadInputError
 from models_store.registry import check_dataset_name
+from trainer.data.groups import check_group
 from trainer.labels.blobs import BlobStore
 from trainer.labels.database import Database
 from trainer.labels.errors import UnknownLabelsError
@@ -22,7 +23,6 @@ from trainer.labels.tables import AnnotationRow, DatasetRow, GroupRow, ImageRow,
 
 WHO = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 SUFFIX = re.compile(r"\.[a-z0-9]{1,7}")
-LONGEST_GROUP = 190
 SHOWN = 20
 
 
@@ -173,8 +173,7 @@ class LabelStore:
             )
         if not SUFFIX.fullmatch(image.suffix):
             raise BadInputError(f"suffix {image.suffix!r} is not one of an image file, such as .png")
-        if image.group is not None and not (WHO.fullmatch(image.group) and len(image.group) <= LONGEST_GROUP):
-            raise BadInputError(f"group {image.group[:80]!r} is empty, too long, or has control characters")
+        check_group(image.group)
         for digest in (image.picture, image.source):
             if digest is not None:
                 self.blobs.path(digest)

@@ -232,7 +232,8 @@ def search(
         for key, entry in space_of(settings.strategy, vlsm.spec, changes).items()
     }
     data = load_tuning_data(dataset_folder, vlsm.spec, settings)
-    identity = settings.run_id(base=vlsm.spec.digest, train=data.digests["train"])
+    tried_on = {part: digest for part, digest in data.digests.items() if part != "val"}
+    identity = settings.run_id(base=vlsm.spec.digest, **tried_on)
     name = name or f"{dataset_folder.resolve().name}-{settings.strategy}-{identity}"
     study = SharedStudy(
         state / "searches" / name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +16,9 @@ from models_store.vlsm import VLSMSpec
 from trainer.data.dataset import open_dataset
 from trainer.data.examples import Counted, Examples, examples_digest, load_examples
 from trainer.data.items import LabelledImage
+from trainer.data.units import units_by_group
+from trainer.tuning.holdout import ONE_GROUP, split_holdout
 from trainer.tuning.settings import SelectOn, TuneSettings
-
-HOLDOUT_SHARE = 0.15
-HOLDOUT_LEAST = 8
-# Of a handful of images most must still be trained on.
-HOLDOUT_MOST = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,12 @@ class TuningData:
         train: Trained on.
         select: Early stopping, schedule and choice of epoch look at these.
         report: The figures of ``eval.json`` are measured on these: the ``val`` split.
-        digests: SHA-256 of the used part of ``train`` and of ``val``.
+        digests: SHA-256 of the used part of ``train`` and of ``val``; and, where images were held out by
+            groups, of which images are of one.
         warnings: What was remarkable when the dataset was opened.
-        seen: How many distinct images of ``select`` the run's warm start was tuned on.
+        seen: How many distinct images of ``select`` the run's warm start was tuned on, or on others of their
+            groups.
+        grouped: Whether images were held out by groups.
     """
 
     train: Examples
@@ -41,29 +43,7 @@ class TuningData:
     digests: dict[str, str]
     warnings: tuple[str, ...] = ()
     seen: int = 0
-
-
-def holdout_size(n: int) -> int:
-    """Images held out of ``n`` for selection: 15 %, at least 8 but at most a third."""
-    return max(1, min(max(round(HOLDOUT_SHARE * n), HOLDOUT_LEAST), int(n * HOLDOUT_MOST)))
-
-
-def split_holdout(n: int, seed: int, seen: Collection[int] = ()) -> tuple[list[int], list[int]]:
-    """Indices to train on and indices held out for selection, drawn by the seed.
-
-    Those in ``seen`` are held out only where there are too few others: what a warm start was tuned on
-    would flatter it.
-
-    Raises:
-        BadInputError: There are fewer than two images.
-    """
-    if n < 2:
-        raise BadInputError(
-            f"{n} labelled image is too few to hold one out for selection; add images or select on 'val'"
-        )
-    drawn = np.random.default_rng([seed, 2]).permutation(n).tolist()
-    held = set(sorted(drawn, key=lambda i: i in seen)[: holdout_size(n)])
-    return [i for i in range(n) if i not in held], sorted(held)
+    grouped: bool = False
 
 
 def load_tuning_data(
@@ -129,28 +109,39 @@ def limited(items: list[LabelledImage], limit: int, seed: int) -> list[LabelledI
 
 
 def _hold_out(data: TuningData, seed: int, seen: Collection[str]) -> TuningData:
-    """Hold images out with all their classes."""
-    rows = data.train.rows_by_image()
+    """Hold images out with all their classes, and all of their group."""
+    rows, groups = data.train.rows_by_image(), data.train.image_groups()
     known = {i for i, digest in enumerate(image_digests(data.train)) if digest in seen} if seen else set()
-    parts = split_holdout(len(rows), seed, known)
+    parts = split_holdout(len(rows), seed, known, groups=groups)
     training, held = (
         data.train.select(sorted(row for image in images for row in rows[image])) for images in parts
     )
-    return replace(data, train=training, select=held, seen=len(known & set(parts[1])))
+    units = units_by_group(groups)
+    alike = {i for unit in units if known.intersection(unit) for i in unit}
+    data = replace(data, train=training, select=held, seen=len(alike.intersection(parts[1])))
+    if len(units) == 1:
+        return replace(data, warnings=(*data.warnings, ONE_GROUP))
+    if len(units) == len(rows):
+        return data
+    # Other groups would be another split of the same images: not to be gone on with as the same run.
+    drawn_by = hashlib.sha256(json.dumps(units).encode()).hexdigest()
+    return replace(data, digests=data.digests | {"groups": drawn_by}, grouped=True)
 
 
-def selection_note(select_on: SelectOn, seen: int = 0) -> str:
+def selection_note(select_on: SelectOn, seen: int = 0, *, grouped: bool = False) -> str:
     """What the reported figures owe to selection, in words.
 
     Args:
         select_on: What selection looked at.
-        seen: How many of its images a warm start was tuned on.
+        seen: How many of its images a warm start was tuned on, or on others of their groups.
+        grouped: Whether images were held out by groups.
     """
     if select_on == "val":
         return "The epoch was chosen on val, the images the figures are measured on: they are optimistic."
     note = "The epoch was chosen on images held out of train; val was used for nothing but these figures."
+    if grouped:
+        note += " No group of images, such as a patient, was both trained on and chosen on."
     if seen:
-        note += (
-            f" What tuning started from had been tuned on {seen} of the held-out images: for want of others."
-        )
+        those = f"{seen} of the held-out images{', or others of their groups' if grouped else ''}"
+        note += f" What tuning started from had been tuned on {those}: for want of others."
     return note

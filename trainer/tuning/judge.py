@@ -113,7 +113,7 @@ def _measure(
         progress=progress,
         selected_on=len(data.select),
         trained_on=len(data.train),
-        note=selection_note(settings.select_on, data.seen),
+        note=selection_note(settings.select_on, data.seen, grouped=data.grouped),
         attempts=chosen.attempts,
         budget=budget,
     )

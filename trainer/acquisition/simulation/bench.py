@@ -25,8 +25,8 @@ from trainer.encoded import RememberedImages
 from trainer.evaluate import evaluate_examples
 from trainer.feature_cache import NO_CACHE, CacheBudget
 from trainer.scores import Evaluation
-from trainer.tuning.data import split_holdout
 from trainer.tuning.devices import fabric_on
+from trainer.tuning.holdout import split_holdout
 from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import TuningRun
 from trainer.tuning.parameters import check_frozen
@@ -76,7 +76,8 @@ class Bench:
         """
         settings = self.protocol.settings(seed)
         learner, _ = build_learner(settings, self.vlsm)
-        training, held = split_holdout(len(labels), seed)
+        groups = [self._groups[image] for image in labels]
+        training, held = split_holdout(len(labels), seed, groups=groups)
         with tempfile.TemporaryDirectory() as folder:
             run = TuningRun.of(
                 settings,
@@ -137,6 +138,10 @@ class Bench:
     @cached_property
     def _rows(self) -> list[list[int]]:
         return self.pool.rows_by_image()
+
+    @cached_property
+    def _groups(self) -> list[str | None]:
+        return self.pool.image_groups()
 
     def _examples(self, images: Sequence[int]) -> Examples:
         return self.pool.select([row for image in images for row in self._rows[image]])

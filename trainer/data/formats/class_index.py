@@ -99,6 +99,7 @@ def read(folder: Path, split: str, found: Found) -> list[LabelledImage]:
                 IndexFile(pair.mask, index, table.ignored),
                 {"p0": "", "p1": name},
                 class_name=name,
+                group=pair.group,
             )
             for index, name in asked
         )

@@ -4,7 +4,8 @@
     <folder>/train/_annotations.coco.json           <folder>/train/*
 
 Annotation files may also lie in ``anns`` or in the folder itself. The split is in the file's
-name, or in its folder's; of a single file without one, a fifth of the images is drawn for ``val``.
+name, or in its folder's; of a single file without one, a fifth of the images is drawn for ``val``,
+whole groups where images name their ``group``.
 There is one item per image and category that is in it, with the category's name as the phrase,
 under ``p1``. Crowds (``iscrowd``) are left out of loss and figures.
 """
@@ -16,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from models_store.errors import BadInputError
+from trainer.data.formats.drawn import drawn_for_val
 from trainer.data.formats.layout import (
     SPLIT_FOLDERS,
     Found,
     Layout,
-    drawn_for_val,
-    drawn_split_remark,
     first_character,
     inside,
     read_json,
 )
+from trainer.data.groups import group_of_entry, groups_of
 from trainer.data.items import LabelledImage
 from trainer.data.truths import Shapes
 
@@ -106,8 +107,10 @@ def read(folder: Path, split: str, found: Found) -> list[LabelledImage]:
     if split in files:
         return items
     images = sorted({item.image_path for item in items})
-    chosen = drawn_for_val(images)
-    report.remarks.append(drawn_split_remark(len(images) - len(chosen), len(chosen)))
+    # What is wrong with groups is told when the whole dataset is looked at.
+    groups = groups_of(folder, ((item.image_path, item.group) for item in items), [])
+    chosen, remark = drawn_for_val(images, groups)
+    report.remarks.append(remark)
     return [item for item in items if (item.image_path in chosen) == (split == "val")]
 
 
@@ -117,7 +120,8 @@ def _items(folder: Path, path: Path, split: str, found: Found) -> list[LabelledI
         raise BadInputError(f"{path} must be an object with the lists {', '.join(PARTS)}")
     try:
         names = {entry["id"]: str(entry["name"]).strip() for entry in content["categories"]}
-        images = {entry["id"]: _image(entry) for entry in content["images"]}
+        entries = {entry["id"]: entry for entry in content["images"]}
+        images = {image_id: _image(entry) for image_id, entry in entries.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(
             f"{path}: an image needs id, file_name, width and height, a category id and name: {error!r}"
@@ -132,12 +136,24 @@ def _items(folder: Path, path: Path, split: str, found: Found) -> list[LabelledI
             found.faults.append(f"{path.name}: image {name} is missing")
         if image is None:
             continue
+        try:
+            group = group_of_entry(name, entries[image_id])
+        except BadInputError as error:
+            found.faults.append(f"{path}: {error}")
+            continue
         for category in mine:
             key = image_id, category
             shapes = Shapes(path, width, height, tuple(segments[key]), tuple(crowds.get(key, ())))
             prompts: dict[str, str | list[str]] = {"p0": "", "p1": names[category]}
             items.append(
-                LabelledImage(f"{names[category]}/{name}", image, shapes, prompts, class_name=names[category])
+                LabelledImage(
+                    f"{names[category]}/{name}",
+                    image,
+                    shapes,
+                    prompts,
+                    class_name=names[category],
+                    group=group,
+                )
             )
     without = len(images) - len({image_id for image_id, _ in segments})
     if without:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_store.digests import file_digest
 from models_store.errors import BadInputError
 from trainer.data.items import LabelledImage
 from trainer.data.pictures import pictures_in
@@ -21,9 +19,6 @@ SPLIT_FOLDERS = {
 }
 IMAGE_FOLDERS = ("images", "image", "imgs")
 MASK_FOLDERS = ("masks", "mask", "annotations", "labels")
-DRAWN_SHARE = 0.2
-DRAWN_SEED = 12345
-NO_SPLITS = "the folder has no splits"
 
 
 @dataclass
@@ -57,11 +52,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its mask file."""
+    """An image and its mask file, and the group that an annotation names."""
 
     name: str
     image: Path
     mask: Path
+    group: str | None = None
 
 
 def read_json(path: Path) -> Any:
@@ -114,27 +110,3 @@ def by_stem(folder: Path, found: Found) -> dict[str, Path]:
         else:
             stems[stem] = path
     return stems
-
-
-def drawn_for_val(images: Sequence[Path]) -> set[Path]:
-    """A fifth of the images, for ``val`` where a folder has no splits of its own.
-
-    Drawn by the digest of each file, so that the draw is the same everywhere, moves few images
-    when some are added, and never separates copies of one file.
-    """
-    digests = {path: file_digest(path) for path in images}
-    order = sorted(set(digests.values()), key=_drawing_order)
-    chosen = set(order[: max(1, round(DRAWN_SHARE * len(order)))])
-    return {path for path, digest in digests.items() if digest in chosen}
-
-
-def _drawing_order(digest: str) -> str:
-    return hashlib.sha256(f"{DRAWN_SEED}/{digest}".encode()).hexdigest()
-
-
-def drawn_split_remark(train: int, val: int) -> str:
-    """In words, where the split came from."""
-    return (
-        f"{NO_SPLITS}: {val} images were drawn for val with seed {DRAWN_SEED} and {train} "
-        "are left for train; if several images show one patient, make splits of your own"
-    )

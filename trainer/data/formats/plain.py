@@ -5,7 +5,8 @@
     <folder>/train/images/NAME.*     <folder>/train/masks/NAME.*     (and val, test)
 
 A mask may also be called ``NAME_mask`` or ``NAME_segmentation``. Without split folders a fifth of
-the images is drawn for ``val``. There are no phrases in such folders, so one must be given.
+the images is drawn for ``val``, whole groups where ``groups.csv`` names any. There are no phrases in
+such folders, so one must be given.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models_store.errors import BadInputError
+from trainer.data.formats.drawn import drawn_for_val
 from trainer.data.formats.layout import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -21,12 +23,11 @@ from trainer.data.formats.layout import (
     Layout,
     Pair,
     by_stem,
-    drawn_for_val,
-    drawn_split_remark,
     first_folder,
     split_folder,
     splits_under,
 )
+from trainer.data.groups import groups_of
 from trainer.data.items import LabelledImage
 from trainer.data.truths import MaskFile
 
@@ -79,12 +80,13 @@ def plain_pairs(folder: Path, split: str, found: Found) -> list[Pair]:
     if split in folders:
         found.faults.extend(faults.faults)
         return pairs
-    chosen = drawn_for_val([pair.image for pair in pairs])
+    # What is wrong with groups is told when the whole dataset is looked at.
+    groups = groups_of(folder, ((pair.image, None) for pair in pairs), [])
+    chosen, remark = drawn_for_val([pair.image for pair in pairs], groups)
     if split == "train":
         # Once for both halves.
         found.faults.extend(faults.faults)
-        val = sum(pair.image in chosen for pair in pairs)
-        found.remarks.append(drawn_split_remark(len(pairs) - val, val))
+        found.remarks.append(remark)
     return [pair for pair in pairs if (pair.image in chosen) == (split == "val")]
 
 

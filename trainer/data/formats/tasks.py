@@ -3,7 +3,8 @@
     <folder>/images/*   <folder>/masks/*   <folder>/anns/{train,val,test}.json
 
 An annotation file is a list of ``{img_name, mask_name, prompts: {p0: "", p1: "...", ...}}``.
-An entry of a dataset of several classes may name its ``class``.
+An entry of a dataset of several classes may name its ``class``, and any the ``group`` of its image,
+such as a patient.
 Names may hold sub-folders, and images and masks may lie in ``train`` and ``test`` sub-folders of
 which ``val`` shares the first, both as CAMUS has it:
 
@@ -17,6 +18,7 @@ from typing import Any
 
 from models_store.errors import BadInputError
 from trainer.data.formats.layout import SPLIT_FOLDERS, Found, Layout, Pair, first_character, inside, read_json
+from trainer.data.groups import group_of_entry
 from trainer.data.items import LabelledImage
 from trainer.data.truths import MaskFile
 
@@ -60,7 +62,7 @@ def _pair(folder: Path, split: str, entry: Any) -> Pair:
         missing = [] if image else [f"images/{entry['img_name']}"]
         missing += [] if mask else [f"masks/{entry['mask_name']}"]
         raise BadInputError(f"missing {', '.join(missing)}")
-    return Pair(entry["img_name"], image, mask)
+    return Pair(entry["img_name"], image, mask, group_of_entry(entry["img_name"], entry))
 
 
 def _locate(folder: Path, split: str, name: str) -> Path | None:
@@ -94,7 +96,8 @@ def read(folder: Path, split: str, found: Found) -> list[LabelledImage]:
         whole = label if isinstance(label, str) else None
         named = entry.get("class")
         class_name = named if isinstance(named, str) and named else None
-        items.append(LabelledImage(pair.name, pair.image, MaskFile(pair.mask), prompts, whole, class_name))
+        truth = MaskFile(pair.mask)
+        items.append(LabelledImage(pair.name, pair.image, truth, prompts, whole, class_name, pair.group))
     return items
 
 
