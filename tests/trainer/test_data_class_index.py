@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from data_files import write_indices, write_json
+from data_files import box, write_indices, write_json
 from PIL import Image
 
 from models_store.errors import BadInputError
@@ -57,6 +57,36 @@ def test_an_index_without_a_name_is_a_fault(folder):
     Image.fromarray(indices).save(folder / "masks" / "val.png")
     with pytest.raises(BadInputError, match=r"val\.png: holds index 7, which classes\.json does not name"):
         open_dataset(folder)
+
+
+def without_void(folder):
+    classes = json.loads((folder / "classes.json").read_text())
+    del classes["255"]
+    write_json(folder / "classes.json", classes)
+
+
+def test_255_is_what_nobody_labelled_also_where_it_has_no_name(folder, tiny):
+    named = load_examples(read_split(folder, "train"), tiny.spec)
+    without_void(folder)
+    dataset = open_dataset(folder)
+    for split in ("train", "val"):
+        remark = f"{split}: 1 masks hold index 255, which classes.json does not name"
+        assert any(text.startswith(remark) for text in dataset.warnings)
+    examples = load_examples(dataset.items("train"), tiny.spec)
+    assert examples.ignored[0].equals(named.ignored[0])
+    assert examples_digest(examples) == examples_digest(named)
+
+
+def test_a_mask_of_background_and_255_is_none_of_indices(folder):
+    without_void(folder)
+    Image.fromarray(box(5, 5, 20, 20).astype(np.uint8) * 255).save(folder / "masks" / "val.png")
+    with pytest.raises(BadInputError, match=r"val\.png: holds no class, but index 255, which classes\.json"):
+        open_dataset(folder)
+
+
+def test_what_nobody_labelled_at_all_is_no_fault_where_it_is_named(folder):
+    Image.fromarray(np.full((40, 48), 255, np.uint8)).save(folder / "masks" / "val.png")
+    assert "val: 1 images hold none of the classes and are not used" in open_dataset(folder).warnings
 
 
 def test_a_mask_of_several_channels_is_a_fault(folder):

@@ -42,6 +42,12 @@ class TestWhatIsAMask:
             small = small.resize((small.width // 2, small.height // 2), Image.Resampling.LANCZOS)
             small.save(tmp_path / "mask.jpg", quality=60)
             assert verdict(tmp_path / "mask.jpg") == ""
+            # Enlarged without loss, soft edges are blocks of one value, and still no class indices.
+            with Image.open(tmp_path / "mask.jpg") as lossy:
+                lossy.resize((lossy.width * 4, lossy.height * 4), Image.Resampling.NEAREST).save(
+                    tmp_path / "mask.png"
+                )
+            assert "class indices" not in verdict(tmp_path / "mask.png")
 
 
 class TestWhatIsNone:
@@ -61,6 +67,11 @@ class TestWhatIsNone:
         path = saved(tmp_path, box(5, 5, 20, 20).astype(np.uint8) * value)
         assert f"its highest value is {value}, so that nothing is above 127" in verdict(path)
         assert "classes.json" in verdict(path)
+
+    def test_indices_beside_255_where_nobody_labelled(self, tmp_path):
+        indices = box(5, 5, 20, 20).astype(np.uint8) * 3 + box(20, 20, 40, 35).astype(np.uint8) * 17
+        indices[:2] = 255
+        assert "values from 1 to 31, as of class indices" in verdict(saved(tmp_path, indices))
 
     def test_more_than_eight_bits(self, tmp_path):
         path = saved(tmp_path, np.full((SIZE[1], SIZE[0]), 40000, np.uint16))

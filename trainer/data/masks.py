@@ -18,6 +18,8 @@ GREY = (32, 223)
 # Edges of anti-aliased and JPEG masks are grey, but no wider than this leaves anything of.
 EDGE = np.ones((3, 3), np.uint8)
 MOST_GREY = 0.01
+# Of values from 1 on that are nearly 0, class indices fill areas of one value; edges do not.
+MOST_FLAT = 0.5
 # What JPEG makes of a black mask at most.
 BLACK = 12
 MOST_COLOURED = 0.01
@@ -28,7 +30,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
     Raises:
         BadInputError: The file does not read, or cannot be a mask: it is a photograph, in colour, has more
-            than 8 bits, or nothing in it is above 127 though it is not black.
+            than 8 bits, it holds class indices, or nothing in it is above 127 though it is not black.
     """
     grey = _grey(path)
     highest = int(grey.max(initial=0))
@@ -38,6 +40,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
             f"{path} is no mask of 0 and 255: its highest value is {highest}, so that nothing is above "
             f"{MASK_THRESHOLD}; for class indices put classes.json into the dataset's folder"
         )
+    # With 255 for what nobody labelled, which would be taken for foreground.
+    if not jpeg and _holds_indices(grey):
+        raise BadInputError(
+            f"{path} is no mask of 0 and 255: it has areas of values from 1 to {GREY[0] - 1}, as of class "
+            "indices; for these put classes.json into the dataset's folder"
+        )
     # Thin structures may be grey all over, but only photographs are grey in areas.
     areas = cv2.erode(((grey >= GREY[0]) & (grey <= GREY[1])).astype(np.uint8), EDGE).mean()
     if areas > MOST_GREY:
@@ -46,6 +54,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         )
     mask: NDArray[np.bool_] = grey > MASK_THRESHOLD
     return mask
+
+
+def _holds_indices(grey: NDArray[np.uint8]) -> bool:
+    low = (grey > 0) & (grey < GREY[0])
+    flat = low & (cv2.erode(grey, EDGE) == cv2.dilate(grey, EDGE))
+    return bool(flat.mean() > MOST_GREY and flat.sum() > MOST_FLAT * low.sum())
 
 
 def _grey(path: Path) -> NDArray[np.uint8]:

@@ -104,7 +104,7 @@ class _Reading:
     def __init__(self, root: Path, told: Told, phrase: str | None, group: str | None, draws: bool):
         self.batch = Batch()
         self._root, self._told, self._phrase, self._group, self._draws = root, told, phrase, group, draws
-        self._left_out = 0
+        self._unlabelled: set[Path] = set()
 
     def take(self, inspection: Inspection, progress: Progress) -> list[FileFault]:
         """Take the images of ``train`` and ``val``; returns what is wrong with them."""
@@ -142,7 +142,8 @@ class _Reading:
 
     def _annotation(self, item: LabelledImage) -> NewAnnotation:
         marked = item.truth.read()
-        self._left_out += marked.ignored is not None and bool(marked.ignored.any())
+        if marked.ignored is not None and marked.ignored.any():
+            self._unlabelled.add(item.image_path)
         prompts: Prompts = item.prompts if self._phrase is None else {"p0": "", "p1": self._phrase.strip()}
         return self.batch.annotation(marked.mask, prompts, self._told, class_name=item.class_name)
 
@@ -157,8 +158,9 @@ class _Reading:
         unused = sum(path not in named for path in pictures_in(self._root))
         if unused:
             remarks.append(f"{unused} image files belong to no labelled image and were left out")
-        if self._left_out:
+        if self._unlabelled:
+            # A mask is kept as 0 and 255, which has no place for them.
             remarks.append(
-                f"{self._left_out} masks leave out pixels nobody labelled; here they are background"
+                f"{len(self._unlabelled)} images have pixels that nobody labelled; here they are background"
             )
         self.batch.remarks += remarks

@@ -5,7 +5,8 @@
 beside images and masks in the layout of :mod:`trainer.data.formats.tasks` (``prompts`` is not
 needed) or of :mod:`trainer.data.formats.plain`. A class called ``unlabelled``, ``unlabeled``,
 ``ignore``, ``ignored`` or ``void``, or null, is left out of loss and figures; one called
-``background`` counts but is never asked for. Every index that occurs must be named.
+``background`` counts but is never asked for. Every index that occurs must be named, but for 255,
+which by custom is where nobody labelled: it is left out, with a remark.
 
 There is one item per image and class that is in it (the benchmark's binarised way), with the
 class's name as the phrase, under ``p1``.
@@ -31,6 +32,8 @@ CLASSES_FILE = "classes.json"
 IGNORED = frozenset({"unlabelled", "unlabeled", "ignore", "ignored", "void"})
 BACKGROUND = "background"
 UNKNOWN_SHOWN = 5
+VOID = 255
+NAME_VOID = "as 'void' where nobody labelled"
 
 
 @dataclass(frozen=True)
@@ -76,32 +79,49 @@ def read(folder: Path, split: str, found: Found) -> list[LabelledImage]:
     """One item per image and present class."""
     table = read_classes(folder)
     items: list[LabelledImage] = []
-    without = 0
+    without = void = 0
     for pair in _pairs(folder, split, found):
         try:
             present = set(np.flatnonzero(np.bincount(read_indices(pair.mask).ravel())).tolist())
         except BadInputError as error:
             found.faults.append(str(error))
             continue
-        unknown = sorted(present - table.known)
+        unnamed = present - table.known
+        unknown = sorted(unnamed - {VOID})
         if unknown:
             shown = ", ".join(map(str, unknown[:UNKNOWN_SHOWN])) + (
                 ", ..." if unknown[UNKNOWN_SHOWN:] else ""
             )
-            found.faults.append(f"{pair.mask}: holds index {shown}, which {CLASSES_FILE} does not name")
+            found.faults.append(
+                f"{pair.mask}: holds index {shown}, which {CLASSES_FILE} does not name: name it, {NAME_VOID}"
+            )
             continue
         asked = [(index, name) for index, name in table.names.items() if index in present]
+        if VOID in unnamed and not asked:
+            # As a mask of 0 and 255 would be, of which 255 is all that is asked for.
+            found.faults.append(
+                f"{pair.mask}: holds no class, but index {VOID}, which {CLASSES_FILE} does not name: "
+                f"name it, {NAME_VOID}"
+            )
+            continue
         without += not asked
+        void += VOID in unnamed
+        ignored = table.ignored | (unnamed & {VOID})
         items.extend(
             LabelledImage(
                 f"{name}/{pair.name}",
                 pair.image,
-                IndexFile(pair.mask, index, table.ignored),
+                IndexFile(pair.mask, index, ignored),
                 {"p0": "", "p1": name},
                 class_name=name,
                 group=pair.group,
             )
             for index, name in asked
+        )
+    if void:
+        found.remarks.append(
+            f"{split}: {void} masks hold index {VOID}, which {CLASSES_FILE} does not name; it is taken for "
+            "pixels nobody labelled"
         )
     if without:
         found.remarks.append(f"{split}: {without} images hold none of the classes and are not used")
