@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
-from sqlalchemy import make_url
-
 from trainer.labels.blobs import BlobStore
-from trainer.labels.database import Database
+from trainer.labels.database import Database, is_made
 from trainer.labels.errors import UnknownLabelsError
 from trainer.labels.store import LabelStore
 
@@ -51,9 +49,7 @@ class Labels:
         Raises:
             StoreBusyError: The database cannot be reached now.
         """
-        url = make_url(self._url)
-        made = url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
-        return self.store if made else None
+        return self.store if is_made(self._url) else None
 
     @property
     def existing(self) -> LabelStore:

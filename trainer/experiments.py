@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ from platformdirs import user_data_dir
 from models_store.bases import load_base
 from models_store.errors import BadInputError, UnknownNameError
 from models_store.heads import HeadMode
+from models_store.registry import CHAMPION, Registry
 from models_store.vlsm import FrozenVLSM
 from trainer.allocation import keep_freed_memory
 from trainer.feature_cache import GIGABYTE, CacheBudget
+from trainer.jobs.aliases import check_unpinned, move_alias
+from trainer.labels.blobs import BlobStore
+from trainer.labels.database import Database, is_made, sqlite_url
+from trainer.labels.store import LabelStore
 from trainer.search.study import SearchResult, search
 from trainer.tune import TuneResult, Watch, tune
 from trainer.tuning.devices import open_fabric
 from trainer.tuning.logs import RunLogger, open_logger
+from trainer.tuning.publish import AUTHOR
 from trainer.tuning.settings import TuneSettings
 
 Config = Mapping[str, Any]
@@ -95,6 +102,13 @@ def state_folder(config: Config) -> Path:
     return Path(user_data_dir("tunevlseg")) if state is None else Path(state).expanduser()
 
 
+def labelled_data(config: Config) -> LabelStore | None:
+    """The labelled data of a configuration, whose pins hold here too; None where there are none."""
+    state = state_folder(config)
+    url = config["paths"]["database"] or sqlite_url(state / "labels.db")
+    return LabelStore(Database(url), BlobStore(state / "blobs")) if is_made(url) else None
+
+
 def cache_budget(config: Config) -> CacheBudget:
     """How much frozen work may be kept."""
     cache = config["data"]["cache"]
@@ -143,19 +157,34 @@ def run_config(config: Config, output: Path, watch: Watch | None = None) -> Outc
     first = fabric.global_rank == 0
     if searching:
         return Outcome(first, searched=_search(config, settings, folder, vlsm, fabric))
+    name, promote = config["publish"]["name"], config["publish"]["promote"]
+    if promote:
+        check_unpinned(partial(labelled_data, config), name or folder.resolve().name)
     result = tune(
         folder,
         vlsm=vlsm,
         data_dir=state_folder(config),
         settings=settings,
-        name=config["publish"]["name"],
-        promote=config["publish"]["promote"],
+        name=name,
         watch=watch if first else None,
         cache=cache_budget(config),
         fabric=fabric,
         loggers=_loggers(config, settings, folder.name, output) if first else (),
     )
+    if promote and first and not result.published.champion:
+        _promote(config, result)
     return Outcome(first, tuned=result)
+
+
+def _promote(config: Config, result: TuneResult) -> None:
+    move_alias(
+        Registry(state_folder(config) / "registry"),
+        partial(labelled_data, config),
+        result.published.reference,
+        CHAMPION,
+        by=AUTHOR,
+        reason="promotion asked for",
+    )
 
 
 def _search(

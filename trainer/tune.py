@@ -72,7 +72,6 @@ def tune(
     name: str | None = None,
     device: torch.device | None = None,
     aliases: Aliases = "auto",
-    promote: bool = False,
     watch: Watch | None = None,
     cache: CacheBudget | None = None,
     fabric: Fabric | None = None,
@@ -96,7 +95,6 @@ def tune(
         name: The dataset's name in the registry; default the folder's.
         device: Where to train; default the processor.
         aliases: Which aliases move; see :func:`trainer.tuning.publish.publish`.
-        promote: Whether to make the new version champion even if there is one.
         watch: Whom to tell about progress.
         cache: How much frozen work to keep; what is kept changes no result.
         fabric: Several devices, or processes of which each calls this and gets the same result.
@@ -154,7 +152,7 @@ def tune(
                 budget=budget,
                 about=about,
             )
-            published = publish(registry, dataset, new, run=identity, promote=promote, aliases=aliases)
+            published = publish(registry, dataset, new, run=identity, aliases=aliases)
             remove_run(folder)
             result = TuneResult(
                 published,

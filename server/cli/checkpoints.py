@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from server.cli import exchange
-from server.cli.checkpoint_parts import AsJson, Author, Ref, login, print_json, registry_at
+from server.cli import decisions, exchange
+from server.cli.checkpoint_parts import (
+    AsJson,
+    Author,
+    Dataset,
+    Reason,
+    Ref,
+    labels_at,
+    login,
+    print_json,
+    print_table,
+    registry_at,
+)
 from server.cli.common import DataDir
 
 if TYPE_CHECKING:
@@ -18,12 +28,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List, inspect, promote, export and import checkpoints.",
+    help="List, inspect, promote, pin, export and import checkpoints.",
 )
 
-Dataset = Annotated[str, typer.Argument(help="A dataset.")]
 Alias = Annotated[str, typer.Option(help="champion or candidate.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 
 
 @app.command("list")
@@ -50,7 +58,7 @@ def list_(
         )
         for info in found
     ]
-    _print_table(("reference", "aliases", "strategy", "depth", "base", "created", "state"), rows)
+    print_table(("reference", "aliases", "strategy", "depth", "base", "created", "state"), rows)
 
 
 @app.command()
@@ -63,7 +71,7 @@ def show(reference: Ref, data_dir: DataDir = None, as_json: AsJson = False) -> N
     if as_json:
         return print_json(info)
     rows = [(key, _plain(value)) for key, value in info.items()]
-    _print_table(("", str(info["reference"])), rows)
+    print_table(("", str(info["reference"])), rows)
 
 
 @app.command()
@@ -76,9 +84,12 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Let an alias mean this version; running servers follow with their next request."""
-    registry = registry_at(data_dir)
-    target = registry.resolve(reference)
-    _print_move(registry.move_alias(target, alias, author=author or login(), reason=reason), as_json)
+    from trainer.jobs.aliases import move_alias
+
+    registry, labels = registry_at(data_dir), labels_at(data_dir)
+    target, by = registry.resolve(reference), author or login()
+    move = move_alias(registry, lambda: labels.present, target, alias, by=by, reason=reason)
+    _print_move(move, as_json)
 
 
 @app.command()
@@ -91,8 +102,12 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Let an alias mean what it meant before its last move; again goes back further."""
-    registry = registry_at(data_dir)
-    _print_move(registry.rollback(dataset, alias, author=author or login(), reason=reason), as_json)
+    from trainer.jobs.aliases import roll_back
+
+    registry, labels = registry_at(data_dir), labels_at(data_dir)
+    by = author or login()
+    move = roll_back(registry, lambda: labels.present, dataset, alias, by=by, reason=reason)
+    _print_move(move, as_json)
 
 
 @app.command()
@@ -113,7 +128,7 @@ def history(dataset: Dataset, data_dir: DataDir = None, as_json: AsJson = False)
         )
         for move in moves
     ]
-    _print_table(("at", "alias", "kind", "from", "to", "author", "reason"), rows)
+    print_table(("at", "alias", "kind", "from", "to", "author", "reason"), rows)
 
 
 @app.command()
@@ -128,6 +143,10 @@ def verify(reference: Ref, data_dir: DataDir = None, as_json: AsJson = False) ->
     typer.echo(f"{target} is whole; its pack has digest {checkpoint.config.pack_digest}")
 
 
+app.command()(decisions.pin)
+app.command()(decisions.unpin)
+app.command()(decisions.reject)
+app.command("decisions")(decisions.list_decisions)
 app.command()(exchange.export)
 app.command("import")(exchange.import_)
 app.command()(exchange.push)
@@ -141,18 +160,3 @@ def _print_move(move: AliasMove, as_json: bool) -> None:
     if as_json:
         return print_json(move.model_dump(mode="json"))
     typer.echo(f"{move.alias}: {move.previous or 'nothing'} -> {move.version}")
-
-
-def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    first, *others = columns
-    # The first cell names what the next command is given, so it is never cut short.
-    widest = max((len(row[0]) for row in rows), default=0)
-    table = Table(Column(first, no_wrap=True, min_width=widest), *others)
-    for row in rows:
-        # As text: names and reasons are not markup.
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from server.cli.checkpoint_parts import AsJson, Author, Ref, login, print_json, registry_at
+from server.cli.checkpoint_parts import AsJson, Author, Ref, labels_at, login, print_json, registry_at
 from server.cli.common import Base, DataDir
 
 if TYPE_CHECKING:
     from models_store.exchange import Imported
     from models_store.registry import Registry
+    from server.labels import Labels
 
 Cases = Annotated[
     bool,
@@ -91,14 +92,18 @@ def import_(
 ) -> None:
     """Add a checkpoint from elsewhere, verified, whole or not at all; the same files again add nothing."""
     from models_store.exchange import import_checkpoint
+    from trainer.jobs.aliases import check_unpinned
 
-    registry = registry_at(data_dir)
+    registry, labels = registry_at(data_dir), labels_at(data_dir)
+    if promote:
+        # Before anything is added that could not be promoted then.
+        check_unpinned(lambda: labels.present, dataset)
     if reference:
         told = {"strategy": strategy, "normalise": normalise, "pre_norm": not post_norm, "heads": heads}
         done = _import_reference(registry, source, dataset, base, label or [], threshold, head, told)
     else:
         done = import_checkpoint(registry, source, dataset)
-    champion = _promote(registry, done, source, author) if promote else _is_champion(registry, done)
+    champion = _promote(registry, labels, done, source, author) if promote else _is_champion(registry, done)
     if as_json:
         return print_json({"reference": str(done.reference), "new": done.new, "champion": champion})
     typer.echo(
@@ -148,12 +153,13 @@ def _is_champion(registry: Registry, done: Imported) -> bool:
     return registry.aliases(done.reference.dataset).get(CHAMPION) == done.reference.version
 
 
-def _promote(registry: Registry, done: Imported, source: str, author: str | None) -> bool:
+def _promote(registry: Registry, labels: Labels, done: Imported, source: str, author: str | None) -> bool:
     from models_store.registry import CHAMPION
+    from trainer.jobs.aliases import move_alias
 
     if not _is_champion(registry, done):
-        reason = f"imported from {source}"
-        registry.move_alias(done.reference, CHAMPION, author=author or login(), reason=reason)
+        by, reason = author or login(), f"imported from {source}"
+        move_alias(registry, lambda: labels.present, done.reference, CHAMPION, by=by, reason=reason)
     return True
 
 

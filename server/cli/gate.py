@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.checkpoint_parts import Author, login
+from server.cli.checkpoint_parts import Author, labels_at, login
 from server.cli.common import Base, DataDir, Device
 
 if TYPE_CHECKING:
@@ -78,17 +78,19 @@ def gate(
     from trainer.gate.rule import PromotionRule, read_rule
     from trainer.gate.store import gate_json, write_gate
     from trainer.gate.versions import judge_versions, read_versions
+    from trainer.jobs.aliases import check_unpinned, move_alias
     from trainer.reports.candidate import write_candidate_report
     from trainer.reports.candidate_versions import versions_report
     from trainer.reports.write import HTML
 
     asked = PromotionRule() if rule is None else read_rule(rule)
     deployment = read_settings(base=base, device=device, data_dir=data_dir)
-    registry = open_registry(deployment)
+    registry, labels = open_registry(deployment), labels_at(data_dir)
     vlsm, place = open_base(deployment, threads)
     versions = read_versions(registry, candidate, champion, vlsm)
     if promote:
         check_in_use(registry, versions)
+        check_unpinned(lambda: labels.present, versions.candidate.dataset)
     with _bars() as progress:
         judged = judge_versions(
             data,
@@ -117,9 +119,8 @@ def gate(
     if judged.record.verdict is not Verdict.PROMOTE:
         raise typer.Exit(NOT_PROMOTED)
     check_in_use(registry, versions)
-    registry.move_alias(
-        versions.candidate, "champion", author=author or login(), reason=f"gate: {judged.record.reason}"
-    )
+    by, reason = author or login(), f"gate: {judged.record.reason}"
+    move_alias(registry, lambda: labels.present, versions.candidate, "champion", by=by, reason=reason)
     typer.echo(f"{versions.candidate} is champion.", err=as_json)
 
 

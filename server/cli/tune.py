@@ -179,13 +179,16 @@ def tune(
     from rich.console import Console
 
     from models_store.heads import HeadMode
+    from server.cli.checkpoint_parts import labels_at, registry_at
     from server.cli.common import open_base
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
     from trainer.allocation import keep_freed_memory
     from trainer.auto.strategies import strategies_to_try
     from trainer.feature_cache import GIGABYTE, CacheBudget
+    from trainer.jobs.aliases import check_unpinned, move_alias
     from trainer.tune import tune as run
+    from trainer.tuning.publish import AUTHOR
     from trainer.tuning.settings import TuneSettings
 
     scheduled = {
@@ -236,7 +239,9 @@ def tune(
         select_on=select_on.value,
     )
     settings.check()
-    deployment = read_settings(base=base, device=device, data_dir=data_dir)
+    deployment, labels = read_settings(base=base, device=device, data_dir=data_dir), labels_at(data_dir)
+    if promote:
+        check_unpinned(lambda: labels.present, name or Path(data[0]).resolve().name)
     keep_freed_memory()
     vlsm, place = open_base(deployment, threads)
     with TuneProgress(Console(stderr=True)) as progress:
@@ -251,11 +256,14 @@ def tune(
             warm_start=warm_start,
             name=name,
             device=place,
-            promote=promote,
             watch=progress.watch(),
             cache=CacheBudget(memory=int(cache_memory * GIGABYTE), disk=int(cache_disk * GIGABYTE)),
         )
-    _report(result.report, str(result.published.reference), result.published.champion, result.folder)
+    made, champion = result.published.reference, result.published.champion
+    if promote and not champion:
+        reason = "promotion asked for"
+        move_alias(registry_at(data_dir), lambda: labels.present, made, "champion", by=AUTHOR, reason=reason)
+    _report(result.report, str(made), promote or champion, result.folder)
 
 
 def _report(report: dict[str, Any], reference: str, champion: bool, folder: Path) -> None:

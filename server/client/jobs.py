@@ -104,11 +104,11 @@ class JobsClient:
         return self._decide(f"{_dataset(dataset)}/versions/{quote(version, safe='')}/reject", author, reason)
 
     def pin(self, dataset: str, *, author: str, reason: str) -> DecisionInfo:
-        """Let no job replace the champion."""
+        """Let neither jobs nor people replace the champion."""
         return self._decide(f"{_dataset(dataset)}/pin", author, reason)
 
     def unpin(self, dataset: str, *, author: str, reason: str) -> DecisionInfo:
-        """Let jobs replace the champion again."""
+        """Let the champion be replaced again."""
         return self._decide(f"{_dataset(dataset)}/unpin", author, reason)
 
     def _decide(self, path: str, author: str, reason: str) -> DecisionInfo:

@@ -69,7 +69,7 @@ def reject(parts: PartsOf, name: Name, version: Version, signed: Signed) -> Deci
 
 @router.post("/datasets/{name}/pin", responses=WRITING)
 def pin(parts: PartsOf, name: Name, signed: Signed) -> DecisionInfo:
-    """Let no job replace the champion until it is unpinned."""
+    """Let neither jobs nor people replace the champion until it is unpinned."""
     check_dataset_name(name)
     parts.engine.registry.aliases(name)
     return _info(parts.jobs.decisions.pin(name, by=signed.author, reason=signed.reason))
@@ -77,7 +77,7 @@ def pin(parts: PartsOf, name: Name, signed: Signed) -> DecisionInfo:
 
 @router.post("/datasets/{name}/unpin", responses=WRITING)
 def unpin(parts: PartsOf, name: Name, signed: Signed) -> DecisionInfo:
-    """Let jobs replace the champion again."""
+    """Let the champion be replaced again."""
     check_dataset_name(name)
     return _info(parts.jobs.known_decisions.unpin(name, by=signed.author, reason=signed.reason))
 

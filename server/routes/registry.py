@@ -15,6 +15,7 @@ from server.catalogue import describe_dataset, list_checkpoints, list_datasets
 from server.errors import UnknownDatasetError
 from server.routes.parts import Parts, PartsOf
 from server.schemas import AliasChange, AliasTarget, CheckpointInfo, DatasetDetail, DatasetInfo
+from trainer.jobs import aliases
 from trainer.labels.errors import StoreBusyError
 from trainer.labels.store import LabelStore
 
@@ -25,9 +26,12 @@ MOVED = problems.problem_responses(
     kinds.UNKNOWN_DATASET,
     kinds.UNKNOWN_NAME,
     kinds.MISMATCH,
+    kinds.CONFLICT,
     kinds.INVALID_REQUEST,
     kinds.BAD_INPUT,
     kinds.DAMAGED,
+    kinds.STORE_BUSY,
+    kinds.STORE_FULL,
 )
 Name = Annotated[str, Path(description="A dataset.", examples=["busi"])]
 Alias = Annotated[str, Path(description=" or ".join(ALIASES), examples=["champion"])]
@@ -80,18 +84,28 @@ def checkpoints(
 def move_alias(parts: PartsOf, name: Name, alias: Alias, target: AliasTarget) -> AliasMove:
     """Let an alias mean another version, from the next request on.
 
-    A version that this server could not serve is refused, and so never becomes a champion.
+    A version that this server could not serve is refused, and so never becomes a champion, as is any other
+    than the one that the dataset is pinned to. A labelled dataset's champion moves on record.
     """
     _check_dataset(parts, name)
     check_alias(alias)
     reference = Reference(name, target.version)
     # Loaded before the move, so that the first request after it does not wait for the disk.
     parts.engine.packs.get(reference)
-    return parts.engine.registry.move_alias(reference, alias, author=target.author, reason=target.reason)
+    registry = parts.engine.registry
+    return aliases.move_alias(
+        registry, lambda: parts.labels.present, reference, alias, by=target.author, reason=target.reason
+    )
 
 
 @router.post("/datasets/{name}/aliases/{alias}/rollback", responses=MOVED)
 def roll_back(parts: PartsOf, name: Name, alias: Alias, change: AliasChange) -> AliasMove:
-    """Let an alias mean what it meant before its last move; again goes back further."""
+    """Let an alias mean what it meant before its last move; again goes back further.
+
+    The champion of a dataset that is pinned stays.
+    """
     _check_dataset(parts, name)
-    return parts.engine.registry.rollback(name, alias, author=change.author, reason=change.reason)
+    registry = parts.engine.registry
+    return aliases.roll_back(
+        registry, lambda: parts.labels.present, name, alias, by=change.author, reason=change.reason
+    )

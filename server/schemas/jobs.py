@@ -114,9 +114,11 @@ class DecisionInfo(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: int
-    kind: str = Field(description="`promoted`, `kept`, `rejected`, `pinned`, `unpinned` or `policy`.")
+    kind: str = Field(
+        description="`promoted`, `rolled_back`, `kept`, `rejected`, `pinned`, `unpinned` or `policy`."
+    )
     version: str | None
-    champion: str | None = Field(description="The champion that it was held against.")
+    champion: str | None = Field(description="The champion until then.")
     author: str
     reason: str
     figures: dict[str, Any]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models_store.history import AliasMove
 from models_store.identity import BaseIdentity, PresenceCut
 from server.schemas.labels import LabelCountsInfo
-from server.schemas.texts import Text
+from server.schemas.texts import Reason, Text, Who
 
 
 class DatasetInfo(BaseModel):
@@ -63,8 +63,8 @@ class AliasChange(BaseModel):
         extra="forbid", json_schema_extra={"example": {"reason": "worse on Monday's scans", "author": "mk"}}
     )
 
-    reason: Text
-    author: Text
+    reason: Reason
+    author: Who
 
 
 class AliasTarget(AliasChange):

@@ -1,4 +1,4 @@
-"""The API's description holds for jobs, policies and decisions, whatever is sent about real ones."""
+"""The API's description holds for jobs, policies, decisions and aliases, whatever is sent about real ones."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from trainer.jobs.records import Jobs
 
 TEXTS = st.sampled_from(["mk", "", " ", "a\x00b", "a\nb", "x" * 600, "肝臓", "\x7f"]) | st.text(max_size=5)
 NAMES = st.sampled_from(["toys", "bones", "nope", "A b", "x" * 65])
+ALIASES = st.sampled_from(["champion", "candidate", "king"])
 VERSIONS = st.sampled_from(["v0001", "v0002", "v0009", "x", "v²"])
 HOW = {
     "strategies": st.sampled_from([None, [], ["vpt"], ["magic"], "vpt"]),
@@ -55,6 +56,11 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     "POST /datasets/{name}/versions/{version}/reject": signed,
     "POST /datasets/{name}/pin": signed,
     "POST /datasets/{name}/unpin": signed,
+    # Moves of a champion that is labelled, and pinned now and then.
+    "PUT /datasets/{name}/aliases/{alias}": st.fixed_dictionaries(
+        {"author": TEXTS, "reason": TEXTS, "version": VERSIONS}
+    ),
+    "POST /datasets/{name}/aliases/{alias}/rollback": signed,
 }
 READ = (
     "GET /jobs/{job}",
@@ -97,9 +103,9 @@ def test_every_answer_is_described(place: tuple[dict[str, APIOperation], list[st
     ids = st.sampled_from([*jobs, "x", "A" * 32])
 
     @settings(FUZZ, max_examples=40)
-    @given(NAMES, VERSIONS, ids, BODIES.get(label, st.none()))
-    def ask(name: str, version: str, job: str, body: Any) -> None:
-        known = {"name": name, "version": version, "job": job}
+    @given(NAMES, VERSIONS, ALIASES, ids, BODIES.get(label, st.none()))
+    def ask(name: str, version: str, alias: str, job: str, body: Any) -> None:
+        known = {"name": name, "version": version, "alias": alias, "job": job}
         path = {part: value for part, value in known.items() if f"{{{part}}}" in label}
         more = {} if body is None else {"body": body, "media_type": "application/json"}
         case = operation.Case(path_parameters=path, **more)

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs_api import Api
 from serving import make_app, png, publish
 from starlette.testclient import TestClient
 
 from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
 from models_store.vlsm import FrozenVLSM
+from server.client import RefusedError
 
 MOVE = {"reason": "better on val", "author": "mk"}
 
@@ -180,3 +182,41 @@ class TestAliases:
         answer = service.move("v0002")
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/damaged")
         assert service.served() == "v0001"
+
+
+class TestLabelled:
+    """Aliases of a dataset that is in the labels database."""
+
+    def test_moves_of_the_champion_are_among_its_decisions(self, toys: Api) -> None:
+        toys.client.set_alias("toys", CHAMPION, "v0002", reason="better", author="mk")
+        toys.client.set_alias("toys", CANDIDATE, "v0002", reason="newest", author="mk")
+        assert toys.client.roll_back("toys", CHAMPION, reason="worse", author="ann").version == "v0001"
+        assert toys.client.dataset("toys").champion == "v0001"
+        found = [(d.kind, d.version, d.champion, d.author) for d in toys.client.jobs.decisions("toys")]
+        assert found == [("rolled_back", "v0001", "v0002", "ann"), ("promoted", "v0002", "v0001", "mk")]
+
+    def test_a_pinned_champion_stays_and_candidates_move(self, toys: Api) -> None:
+        toys.client.set_alias("toys", CHAMPION, "v0002", reason="better", author="mk")
+        toys.client.jobs.pin("toys", author="mk", reason="in a trial")
+        before = toys.client.jobs.decisions("toys")
+        with pytest.raises(RefusedError, match="toys is pinned to v0002: unpin it") as moved:
+            toys.client.set_alias("toys", CHAMPION, "v0001", reason="better", author="mk")
+        with pytest.raises(RefusedError, match="toys is pinned to v0002: unpin it") as rolled:
+            toys.client.roll_back("toys", CHAMPION, reason="worse", author="mk")
+        assert (moved.value.status, rolled.value.status) == (409, 409)
+        answer = toys.http.put("/datasets/toys/aliases/champion", json=MOVE | {"version": "v0001"})
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["type"] == "/problems/conflict"
+        assert toys.client.dataset("toys").champion == "v0002"
+        assert toys.client.jobs.decisions("toys") == before
+        toys.client.set_alias("toys", CANDIDATE, "v0001", reason="try", author="mk")
+        toys.client.jobs.unpin("toys", author="mk", reason="over")
+        toys.client.roll_back("toys", CHAMPION, reason="worse", author="mk")
+        assert toys.client.dataset("toys").champion == "v0001"
+
+    def test_a_dataset_of_checkpoints_alone_needs_no_database(self, service: Service, tmp_path: Path) -> None:
+        assert service.move("v0001").status_code == 200
+        assert service.move("v0002").status_code == 200
+        answer = service.client.post("/datasets/busi/aliases/champion/rollback", json=MOVE)
+        assert answer.status_code == 200
+        assert not (tmp_path / "labels.db").exists()

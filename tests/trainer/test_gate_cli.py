@@ -3,19 +3,23 @@ import json
 import re
 
 import pytest
+from job_parts import store_at
 from page_parts import Page
+from published_versions import published
 from toy_data import edit_split, write_toy
 from typer import Typer
 from typer.testing import CliRunner
 
 from models_store.checkpoints import read_config
-from models_store.errors import BadInputError, DamagedError
+from models_store.errors import BadInputError, DamagedError, MismatchError
 from models_store.registry import Registry
 from server.cli.gate import gate
 from server.cli.tune import tune
 from trainer.gate.record import GateRecord, Verdict
 from trainer.gate.seen import read_seen
 from trainer.gate.store import read_gate
+from trainer.jobs.decisions import Decisions
+from trainer.labels.errors import ConflictError
 from trainer.tuning.command import settings_from, tune_command
 
 HOSTILE = "<script>alert(1)</script> | *half*"
@@ -104,6 +108,33 @@ class TestGate:
     def test_promotion_needs_a_comparison_with_the_champion_in_use(self, run):
         with pytest.raises(BadInputError, match="the champion of 'toy' is v0001"):
             run("--candidate", "toy/v0002", "--champion", "toy/v0002", "--promote")
+
+    def test_a_pinned_champion_is_not_replaced(self, run, tuned):
+        registry = Registry(tuned[1] / "registry")
+        store = store_at(tuned[1])
+        decisions = Decisions(store, registry)
+        decisions.pin("toy", by="ann", reason="in a trial")
+        with pytest.raises(ConflictError, match="toy is pinned to v0001: unpin it"):
+            run("--candidate", "toy/v0002", "--promote")
+        assert registry.aliases("toy")["champion"] == "v0001"
+        decisions.unpin("toy", by="ann", reason="over")
+        store.database.close()
+
+    def test_a_champion_of_another_base_is_compared_only_if_it_is_named(self, run, tuned, tiny_hybrid):
+        registry = Registry(tuned[1] / "registry")
+        foreign = published(registry, tiny_hybrid, "toy", seed=1)
+        registry.move_alias(foreign, "champion", author="test", reason="of another base")
+        said = f"the champion {foreign} is of base {tiny_hybrid.spec.name!r}, which is not the one in use"
+        lax = {"least_gain": -1, "most_class_loss": 1, "most_false_alarm_rise": 1, "most_false_area_rise": 1}
+        result = run("--candidate", "toy/v0002", "--promote", "--no-sensitivity", "--json", **lax)
+        assert result.exit_code == 1
+        record = json.loads(result.stdout)
+        assert (record["verdict"], record["against"]) == ("keep as candidate", "zero_shot")
+        assert record["reason"].startswith(said)
+        assert registry.aliases("toy")["champion"] == foreign.version
+        with pytest.raises(MismatchError, match="was made for base"):
+            run("--candidate", "toy/v0002", "--champion", foreign)
+        registry.rollback("toy", "champion", author="test", reason="as it was")
 
     def test_few_validation_images_are_cross_validated_with_the_recorded_settings(self, run):
         values = {"least_val_units": 20, "least_training_units": 4, "folds": 2}

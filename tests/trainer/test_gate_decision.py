@@ -15,7 +15,7 @@ COUNT = 30
 dice = st.lists(st.floats(0, 1), min_size=COUNT, max_size=COUNT)
 
 
-def judged(part, *, rule=RULE, against="champion", same_pack=False, has_champion=True):
+def judged(part, *, rule=RULE, against="champion", same_pack=False, has_champion=True, not_compared=None):
     """Verdict, reason and clauses by name."""
     found = {
         side: compare([part], side, confidence=rule.confidence, large_share=rule.large_share, seed=1)
@@ -29,6 +29,7 @@ def judged(part, *, rule=RULE, against="champion", same_pack=False, has_champion
         route=route,
         has_champion=has_champion,
         same_pack=same_pack,
+        not_compared=not_compared,
     )
     return verdict, reason, {clause.name: clause for clause in clauses}
 
@@ -139,6 +140,18 @@ class TestDecide:
         assert verdict is Verdict.KEEP
         assert "known to be new to the champion" in reason
         assert judged(part, against="zero_shot", has_champion=False)[0] is Verdict.PROMOTE
+
+    def test_a_champion_that_cannot_run_is_not_replaced_whatever_the_figures(self):
+        told = {"against": "zero_shot", "not_compared": "the champion is of another base"}
+        better = part_of(rows_of([None] * COUNT), candidate=[0.9] * COUNT, zero_shot=[0.1] * COUNT)
+        verdict, reason, clauses = judged(better, **told)
+        assert (verdict, reason) == (Verdict.KEEP, "the champion is of another base")
+        assert clauses["gain"].outcome is Outcome.PASSED
+        worse = part_of(rows_of([None] * COUNT), candidate=[0.1] * COUNT, zero_shot=[0.9] * COUNT)
+        assert judged(worse, **told)[0] is Verdict.REJECT
+        few = part_of(rows_of([None] * 3), candidate=[0.9] * 3, zero_shot=[0.1] * 3)
+        _, reason, _ = judged(few, **told)
+        assert reason == "3 images to compare on, at least 20 are asked for; the champion is of another base"
 
     def test_wording_is_judged_only_where_the_rule_asks(self):
         part = part_of(

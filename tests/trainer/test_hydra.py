@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from job_parts import store_at
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from toy_data import write_toy
 
 from models_store.errors import BadInputError, StudioError
 from models_store.heads import HeadMode
+from models_store.registry import Registry
 from trainer.experiments import dataset_folder, run_config, settings_of
+from trainer.jobs.decisions import Decisions
+from trainer.jobs.outcomes import Kind
+from trainer.labels.errors import ConflictError
 
 CONF = Path(__file__).parents[2] / "trainer" / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -131,6 +136,25 @@ class TestModule:
         assert ours.keys() == theirs.keys()
         assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
         assert one.tuned.published.champion
+
+    def test_promotes_if_asked_but_no_pinned_champion(self, tiny_folder, tmp_path, monkeypatch):
+        monkeypatch.delenv("TUNEVLSEG_DATABASE_URL", raising=False)
+        folder = write_toy(tmp_path / "toy", train=12, val=4)
+        common = ["experiment=vpt_clipseg", *SHORT, f"data.folder={folder}", f"model.name={tiny_folder}"]
+        common += [f"paths.state={tmp_path / 'state'}", "trainer.max_epochs=1", "trainer.min_epochs=1"]
+        run_config(composed(*common), tmp_path / "logs")
+        registry, store = Registry(tmp_path / "state" / "registry"), store_at(tmp_path / "state")
+        decisions = Decisions(store, registry)
+        decisions.pin("toy", by="ann", reason="in a trial")
+        again = composed(*common, "seed=2", "publish.promote=true")
+        with pytest.raises(ConflictError, match="toy is pinned to v0001: unpin it"):
+            run_config(again, tmp_path / "logs")
+        assert registry.versions("toy") == ["v0001"]
+        decisions.unpin("toy", by="ann", reason="over")
+        run_config(again, tmp_path / "logs")
+        assert registry.aliases("toy")["champion"] == "v0002"
+        assert [d.kind for d in decisions.newest("toy", 1)] == [Kind.PROMOTED]
+        store.database.close()
 
     def test_an_error_is_one_line_and_exit_code_2(self, tmp_path):
         command = [sys.executable, "-m", "trainer", "data=folder", f"data.folder={tmp_path / 'none'}"]

@@ -7,13 +7,19 @@ import time
 
 import pytest
 import torch
+from job_parts import store_at
 from toy_data import write_toy
 from typer import Typer
 from typer.testing import CliRunner
 
 from models_store.errors import BadInputError
+from models_store.registry import CHAMPION, Registry
 from server.cli.evaluate import evaluate
 from server.cli.tune import tune
+from trainer.jobs.decisions import Decisions
+from trainer.jobs.outcomes import Kind
+from trainer.labels.errors import ConflictError
+from trainer.tuning.publish import AUTHOR
 from trainer.tuning.state import STATE
 
 DEADLINE = 180.0
@@ -61,6 +67,27 @@ class TestTuneCommand:
         assert "toy/v0002 is candidate; the champion stays." in second.stdout
         third = invoke(*common, "--seed", "3", "--strategy", "coop", "--promote")
         assert "toy/v0003 is candidate and champion." in third.stdout
+        moves = Registry(tmp_path / "data" / "registry").history("toy")
+        assert [(m.version, m.author) for m in moves if m.alias == CHAMPION] == [
+            ("v0001", AUTHOR),
+            ("v0003", AUTHOR),
+        ]
+        assert not (tmp_path / "data" / "labels.db").exists()
+
+    def test_nothing_is_tuned_to_replace_a_pinned_champion(self, tiny_folder, folder, tmp_path):
+        common = ("tune", folder, *SHORT, "--base", tiny_folder, "--data-dir", tmp_path / "data")
+        invoke(*common)
+        registry, store = Registry(tmp_path / "data" / "registry"), store_at(tmp_path / "data")
+        decisions = Decisions(store, registry)
+        decisions.pin("toy", by="ann", reason="in a trial")
+        with pytest.raises(ConflictError, match="toy is pinned to v0001: unpin it"):
+            invoke(*common, "--seed", "2", "--promote")
+        assert registry.versions("toy") == ["v0001"]
+        decisions.unpin("toy", by="ann", reason="over")
+        invoke(*common, "--seed", "2", "--promote")
+        newest = decisions.newest("toy")[0]
+        assert (newest.kind, newest.version, newest.author) == (Kind.PROMOTED, "v0002", AUTHOR)
+        store.database.close()
 
     def test_a_wrong_setting_is_told(self, tiny_folder, folder, tmp_path):
         with pytest.raises(BadInputError, match="'vpt' takes no initial phrase"):

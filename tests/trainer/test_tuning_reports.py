@@ -83,22 +83,19 @@ def new_checkpoint(vlsm, run, seed=1):
 
 
 class TestPublish:
-    def test_the_first_becomes_champion_and_later_ones_only_if_promoted(self, tiny, tmp_path):
+    def test_the_first_becomes_champion_and_later_ones_do_not(self, tiny, tmp_path):
         registry = Registry(tmp_path / "registry")
-        first = publish(registry, "toy", new_checkpoint(tiny, "a"), run="a", promote=False)
-        second = publish(registry, "toy", new_checkpoint(tiny, "b", 2), run="b", promote=False)
+        first = publish(registry, "toy", new_checkpoint(tiny, "a"), run="a")
+        second = publish(registry, "toy", new_checkpoint(tiny, "b", 2), run="b")
         assert (first.champion, second.champion) == (True, False)
         assert registry.aliases("toy") == {CANDIDATE: "v0002", CHAMPION: "v0001"}
-        third = publish(registry, "toy", new_checkpoint(tiny, "c", 3), run="c", promote=True)
-        assert third.champion
-        assert registry.aliases("toy") == {CANDIDATE: "v0003", CHAMPION: "v0003"}
         assert {move.author for move in registry.history("toy")} == {AUTHOR}
 
     def test_a_run_killed_between_writing_and_aliases_is_not_published_twice(self, tiny, tmp_path):
         registry = Registry(tmp_path / "registry")
         new = new_checkpoint(tiny, "a")
         registry.publish("toy", new)
-        published = publish(registry, "toy", new, run="a", promote=False)
+        published = publish(registry, "toy", new, run="a")
         assert published.reference.version == "v0001"
         assert registry.versions("toy") == ["v0001"]
         assert registry.aliases("toy") == {CANDIDATE: "v0001", CHAMPION: "v0001"}
@@ -106,12 +103,12 @@ class TestPublish:
     def test_the_same_run_on_purpose_again_is_a_new_version(self, tiny, tmp_path):
         registry = Registry(tmp_path / "registry")
         for _ in range(2):
-            publish(registry, "toy", new_checkpoint(tiny, "a"), run="a", promote=False)
+            publish(registry, "toy", new_checkpoint(tiny, "a"), run="a")
         assert registry.versions("toy") == ["v0001", "v0002"]
 
     def test_what_is_published_is_what_was_learned(self, tiny, tmp_path):
         registry = Registry(tmp_path / "registry")
         new = new_checkpoint(tiny, "a")
-        read = registry.read(publish(registry, "toy", new, run="a", promote=False).reference)
+        read = registry.read(publish(registry, "toy", new, run="a").reference)
         assert read.pack.digest == new.pack.digest
         assert torch.equal(read.learner["context"], new.learner["context"])

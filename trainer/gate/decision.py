@@ -24,6 +24,7 @@ def decide(
     route: Route,
     has_champion: bool,
     same_pack: bool,
+    not_compared: str | None = None,
 ) -> tuple[Verdict, str, tuple[Clause, ...]]:
     """Apply the rule.
 
@@ -34,11 +35,13 @@ def decide(
         route: What was measured on.
         has_champion: Whether there is a champion, compared with or not.
         same_pack: Whether the candidate is the champion's very pack.
+        not_compared: Why the champion could not be measured at all, if so.
 
     Returns:
         The verdict, the reason in one sentence, and the clauses.
     """
-    clauses = [_another(same_pack, has_champion), _evidence(comparison, route, rule, has_champion)]
+    evidence = _evidence(comparison, route, rule, has_champion, not_compared)
+    clauses = [_another(same_pack, has_champion), evidence]
     if comparison is not None:
         clauses += [
             _gain(comparison, rule),
@@ -77,7 +80,13 @@ def _another(same_pack: bool, has_champion: bool) -> Clause:
     return Clause(name="another pack", outcome=Outcome.PASSED, reason="the candidate is another pack")
 
 
-def _evidence(comparison: Comparison | None, route: Route, rule: PromotionRule, has_champion: bool) -> Clause:
+def _evidence(
+    comparison: Comparison | None,
+    route: Route,
+    rule: PromotionRule,
+    has_champion: bool,
+    not_compared: str | None,
+) -> Clause:
     """Whether there is enough to decide on, and the champion among it."""
     least = rule.least_val_units if route.kind == "val" else rule.least_training_units
     if comparison is None or comparison.dice.difference.units < least:
@@ -86,6 +95,10 @@ def _evidence(comparison: Comparison | None, route: Route, rule: PromotionRule, 
             Outcome.UNDECIDED,
             f"{have} {route.unit}s to compare on, at least {least} are asked for",
         )
+        if not_compared is not None:
+            reason = f"{reason}; {not_compared}"
+    elif not_compared is not None:
+        outcome, reason = Outcome.UNDECIDED, not_compared
     elif has_champion and comparison.against != CHAMPION:
         outcome = Outcome.UNDECIDED
         reason = (

@@ -51,6 +51,7 @@ def judge_candidate(
     device: torch.device,
     champion: Contender | None = None,
     champion_saw: frozenset[str] | None = None,
+    not_compared: str | None = None,
     units: Sequence[str] = (),
     grouped: bool = False,
     training: Callable[[], TrainingPart] | None = None,
@@ -75,6 +76,8 @@ def judge_candidate(
         champion: The one in use; None where there is none.
         champion_saw: Names or SHA-256 digests of the images that the champion was tuned on. None: not
             known; then it counts as tuned on every training image and on no validation image.
+        not_compared: Why the champion cannot be measured, such as that it is of another base model. The
+            record names it, and the candidate is not promoted over it.
         units: The independent unit of each validation row, of :func:`trainer.gate.measure.units_of`.
         grouped: Whether units are groups such as patients.
         training: Gives what to cross-validate on, and is asked only where that is needed; None where
@@ -88,10 +91,11 @@ def judge_candidate(
     """
     # Held in the order they are reported in.
     contenders = {CANDIDATE: candidate}
-    if champion is not None:
-        contenders[CHAMPION] = champion
+    rival = champion if not_compared is None else None
+    if rival is not None:
+        contenders[CHAMPION] = rival
     contenders[ZERO] = UNTUNED
-    saw = set() if champion is None or val is None else seen_rows(val, units, champion_saw or ())
+    saw = set() if rival is None or val is None else seen_rows(val, units, champion_saw or ())
     unit: Literal["image", "group"] = "group" if grouped else "image"
     usable = len({each for row, each in enumerate(units) if row not in saw})
     part = None if training is None or usable >= rule.least_val_units else training()
@@ -109,21 +113,21 @@ def judge_candidate(
     else:
         parts = cross_validate(
             part,
-            champion,
+            rival,
             champion_saw,
             measure=measure,
             folds=rule.folds,
             seed=seed,
             progress=progress,
         )
-    note = None if champion is None else champion_note(kind, champion_saw)
+    note = not_compared if rival is None else champion_note(kind, champion_saw)
     route = route_of(parts, kind, why, rule, unit=unit, champion=note)
     comparisons = {
         side: found for side in (CHAMPION, ZERO) if (found := _compare(parts, side, rule, seed)) is not None
     }
     least = rule.least_val_units if kind == "val" else rule.least_training_units
     against: Literal["champion", "zero_shot"] = (
-        "champion" if champion is not None and route.champion_units >= least else "zero_shot"
+        "champion" if rival is not None and route.champion_units >= least else "zero_shot"
     )
     same = champion is not None and champion.pack.digest == candidate.pack.digest
     verdict, reason, clauses = decide(
@@ -133,6 +137,7 @@ def judge_candidate(
         route=route,
         has_champion=champion is not None,
         same_pack=same,
+        not_compared=not_compared,
     )
     called = {CANDIDATE: CANDIDATE, CHAMPION: CHAMPION} | dict(names or {})
     measured = val if part is None or kind == "val" else part.examples

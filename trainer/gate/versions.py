@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from models_store.checkpoints import Checkpoint
-from models_store.errors import UnknownNameError
+from models_store.errors import MismatchError, UnknownNameError
 from models_store.registry import CHAMPION, Reference, Registry
-from models_store.vlsm import FrozenVLSM
+from models_store.vlsm import FrozenVLSM, VLSMSpec
 from trainer.gate.crossval import TrainingPart
 from trainer.gate.folder import TRAIN, read_rows
 from trainer.gate.gate import Judged, judge_candidate
@@ -38,6 +38,7 @@ class Versions:
         settings: What the candidate was tuned by; None where it does not say.
         start: The checkpoint that the candidate's tuning started from, if one.
         champion_saw: SHA-256 of the images the champion was tuned on; None where it does not say.
+        not_compared: Why the champion in use cannot be compared, where it is of another base model.
     """
 
     candidate: Reference
@@ -47,21 +48,25 @@ class Versions:
     settings: TuneSettings | None
     start: WarmStart | None
     champion_saw: frozenset[str] | None
+    not_compared: str | None = None
 
 
 def read_versions(registry: Registry, candidate: str, champion: str | None, vlsm: FrozenVLSM) -> Versions:
     """Read what is to be compared.
+
+    A champion in use that was made for another base model cannot be run, and so is not compared; one that
+    is named is an error then.
 
     Args:
         registry: Where they are.
         candidate: The candidate, as :meth:`Registry.resolve` takes it.
         champion: The champion likewise. None: that of the candidate's dataset, if it has one and that
             is not the candidate itself.
-        vlsm: The frozen model both must have been made for.
+        vlsm: The frozen model.
 
     Raises:
         UnknownNameError: There is no such version.
-        MismatchError: One was made for another base model.
+        MismatchError: The candidate, or a champion that was named, was made for another base model.
         DamagedError: One does not verify.
     """
     reference = registry.resolve(candidate)
@@ -73,10 +78,12 @@ def read_versions(registry: Registry, candidate: str, champion: str | None, vlsm
     else:
         in_use = registry.aliases(reference.dataset).get(CHAMPION)
         other = None if in_use in (None, reference.version) else Reference(reference.dataset, str(in_use))
-    old = None
+    old, not_compared = None, None
     if other is not None:
         old = registry.read(other)
-        old.check_base(vlsm.spec)
+        if champion is not None:
+            old.check_base(vlsm.spec)
+        not_compared = _of_another_base(other, old, vlsm.spec)
     recorded, warm = (new.config.data.get(name) for name in ("settings", "warm_start"))
     return Versions(
         candidate=reference,
@@ -86,7 +93,23 @@ def read_versions(registry: Registry, candidate: str, champion: str | None, vlsm
         settings=None if recorded is None else settings_from(recorded),
         start=None if warm is None else WarmStart.open(registry, warm["checkpoint"], vlsm.spec),
         champion_saw=None if other is None else read_seen(registry.folder(other)),
+        not_compared=not_compared,
     )
+
+
+def _of_another_base(reference: Reference, checkpoint: Checkpoint, spec: VLSMSpec) -> str | None:
+    """Why a champion cannot be run on a base, for people; None where it can."""
+    try:
+        checkpoint.check_base(spec)
+    except MismatchError as error:
+        made_for = checkpoint.config.base
+        if made_for.name == spec.name:
+            return f"the champion {reference} was not compared, since it cannot be run: {error}"
+        return (
+            f"the champion {reference} is of base {made_for.name!r}, which is not the one in use "
+            f"({spec.name!r}), so it was not compared"
+        )
+    return None
 
 
 def contender_of(checkpoint: Checkpoint) -> Contender:
@@ -135,6 +158,7 @@ def judge_versions(
         device=device,
         champion=None if versions.old is None else contender_of(versions.old),
         champion_saw=versions.champion_saw,
+        not_compared=versions.not_compared,
         units=() if val is None else val.units,
         grouped=val is not None and val.grouped,
         training=None if versions.settings is None else training,

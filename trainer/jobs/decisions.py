@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models_store.errors import UnknownNameError
+from models_store.errors import BadInputError, UnknownNameError
+from models_store.history import AliasMove
 from models_store.registry import CHAMPION, Reference, Registry
 from trainer.jobs.outcomes import Decision, Kind, Outcome, what_to_do
 from trainer.jobs.policy import Policy, policy_of
@@ -57,19 +58,49 @@ class Decisions:
             ConflictError: Another is pinned, or it is the champion.
             DamagedError: It does not verify.
         """
+        check_signed(by, reason)
         self._registry.folder(reference)
         self._known(reference.dataset, by)
         with self._store.database.writing() as session:
             row = dataset_row(session, reference.dataset, lock=True)
-            if row.pinned not in (None, reference.version):
-                raise ConflictError(
-                    f"{reference.dataset} is pinned to {row.pinned}; unpin it before promoting another"
-                )
+            check_pin(row, reference.version)
             in_use = self._champion(reference.dataset)
             if in_use == reference.version:
                 raise ConflictError(f"{reference} is the champion already")
             self._registry.move_alias(reference, CHAMPION, author=by, reason=reason)
             return _keep(session, row, Kind.PROMOTED, reference.version, in_use, by, reason)
+
+    def record_move(
+        self,
+        dataset: str,
+        move: Callable[[], AliasMove],
+        *,
+        to: str | None,
+        kind: Kind,
+        by: str,
+        reason: str,
+    ) -> AliasMove:
+        """Move the champion in any other way, and put that on record.
+
+        Args:
+            dataset: Whose champion.
+            move: Moves it.
+            to: The version it will mean, where that is known before.
+            kind: How the record calls it.
+            by: Who.
+            reason: Why.
+
+        Raises:
+            UnknownLabelsError: There is no such dataset.
+            ConflictError: Another version is pinned.
+        """
+        check_signed(by, reason)
+        with self._store.database.writing() as session:
+            row = dataset_row(session, dataset, lock=True)
+            check_pin(row, to)
+            moved = move()
+            _keep(session, row, kind, moved.version, moved.previous, by, reason)
+            return moved
 
     def reject(self, reference: Reference, *, by: str, reason: str) -> Decision:
         """Put on record that a version is not to be used.
@@ -78,6 +109,7 @@ class Decisions:
             UnknownNameError: There is no such version.
             ConflictError: It is the champion.
         """
+        check_signed(by, reason)
         self._registry.folder(reference)
         self._known(reference.dataset, by)
         with self._store.database.writing() as session:
@@ -88,11 +120,12 @@ class Decisions:
             return _keep(session, row, Kind.REJECTED, reference.version, in_use, by, reason)
 
     def pin(self, dataset: str, *, by: str, reason: str) -> Decision:
-        """Let no job replace the champion.
+        """Let nobody replace the champion, no job and no person.
 
         Raises:
             UnknownNameError: There is no such dataset with a version, or it has no champion.
         """
+        check_signed(by, reason)
         in_use = self._champion(dataset)
         if in_use is None:
             raise UnknownNameError(f"dataset {dataset!r} has no champion to pin")
@@ -104,13 +137,13 @@ class Decisions:
             return _keep(session, row, Kind.PINNED, in_use, in_use, by, reason)
 
     def unpin(self, dataset: str, *, by: str, reason: str) -> Decision:
-        """Let jobs replace the champion again.
+        """Let the champion be replaced again.
 
         Raises:
             UnknownLabelsError: There is no such dataset.
             ConflictError: It is not pinned.
         """
-        check_who(by)
+        check_signed(by, reason)
         with self._store.database.writing() as session:
             row = dataset_row(session, dataset, lock=True)
             if row.pinned is None:
@@ -125,7 +158,7 @@ class Decisions:
         Raises:
             UnknownLabelsError: There is no such dataset.
         """
-        check_who(by)
+        check_signed(by, reason)
         values = policy.model_dump(mode="json", exclude_defaults=True)
         with self._store.database.writing() as session:
             row = dataset_row(session, dataset, lock=True)
@@ -176,6 +209,21 @@ class Decisions:
     def _known(self, dataset: str, by: str) -> None:
         # Tuned from a folder alone, a dataset is none of the store's until something is decided on it.
         self._store.create(dataset, by=by)
+
+
+def check_pin(row: DatasetRow, version: str | None) -> None:
+    """Raise ConflictError if a dataset is pinned to another version than this one."""
+    if row.pinned not in (None, version):
+        raise ConflictError(
+            f"{row.name} is pinned to {row.pinned}: unpin it before its champion is moved to another version"
+        )
+
+
+def check_signed(by: str, reason: str) -> None:
+    """Raise BadInputError unless it is said who decides, and why."""
+    check_who(by)
+    if not reason.strip():
+        raise BadInputError("the reason is empty; say why")
 
 
 def _keep(

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """What was decided."""
 
     PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
     KEPT = "kept"
     REJECTED = "rejected"
     PINNED = "pinned"
@@ -56,7 +57,7 @@ class Outcome:
 
     Attributes:
         candidate: Its version.
-        champion: The version it was compared with; None where there was none.
+        champion: The version in use when it was judged; None where there was none.
         verdict, reason: The gate's.
         promote: Whether the policy lets a job promote.
         figures: For the record.

@@ -189,6 +189,8 @@ class TuningJobs:
     def _judge(self, desk: Desk, policy: Policy, reference: Reference, folder: Path, base: Base) -> Outcome:
         desk.stage(Stage.JUDGING)
         versions = read_versions(self._registry, str(reference), None, base.vlsm)
+        if versions.not_compared is not None:
+            desk.log(versions.not_compared)
         judged = judge_versions(
             folder,
             versions,

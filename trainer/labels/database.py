@@ -33,6 +33,12 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def is_made(url: str) -> bool:
+    """Whether a database is there, for those who only ask what it holds: opening one makes an SQLite file."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file()
+
+
 class Database:
     """Connections to one database, brought up to date when opened.
 

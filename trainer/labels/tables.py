@@ -57,7 +57,7 @@ class DatasetRow(Table):
     """A labelled dataset.
 
     ``policy`` says when it is tuned and what is promoted; ``pinned`` is the version that may not be
-    replaced by a job; ``splits_drawn`` counts the groups whose split was decided here.
+    replaced as champion; ``splits_drawn`` counts the groups whose split was decided here.
     """
 
     __tablename__ = "datasets"

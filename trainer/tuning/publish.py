@@ -26,7 +26,6 @@ def publish(
     new: NewCheckpoint,
     *,
     run: str,
-    promote: bool = False,
     aliases: Aliases = "auto",
 ) -> Published:
     """Publish a version and move aliases.
@@ -38,7 +37,6 @@ def publish(
         dataset: The dataset.
         new: The version.
         run: Identity of the run.
-        promote: With ``auto``: whether ``champion`` moves to it even if there is one.
         aliases: ``auto``: ``candidate`` moves to it, and ``champion`` where there is none yet;
             ``candidate``: only that one; ``none``: no alias, which is left to whoever judges it.
     """
@@ -47,9 +45,8 @@ def publish(
     if aliases == "none":
         return Published(reference, champion == reference.version)
     registry.move_alias(reference, CANDIDATE, author=AUTHOR, reason="newest tuning run")
-    if aliases == "auto" and (champion is None or (promote and champion != reference.version)):
-        reason = "first version of the dataset" if champion is None else "promotion asked for"
-        registry.move_alias(reference, CHAMPION, author=AUTHOR, reason=reason)
+    if aliases == "auto" and champion is None:
+        registry.move_alias(reference, CHAMPION, author=AUTHOR, reason="first version of the dataset")
         champion = reference.version
     return Published(reference, champion == reference.version)
 

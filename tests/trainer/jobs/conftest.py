@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from job_parts import store_at
+from job_place import Place
 
+from models_store.vlsm import FrozenVLSM
 from trainer.jobs.claims import Claims
+from trainer.jobs.queue import JobQueue, open_queue
 from trainer.jobs.records import Jobs
 from trainer.labels.store import LabelStore
 
@@ -31,3 +34,17 @@ def jobs(store: LabelStore) -> Jobs:
 @pytest.fixture
 def claims(store: LabelStore) -> Claims:
     return Claims(store.database)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
+    queue = open_queue(f"sqlite:///{tmp_path / 'queue.db'}")
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny: FrozenVLSM, queue: JobQueue) -> Iterator[Place]:
+    place = Place(tmp_path / "data", tiny, queue)
+    yield place
+    place.store.database.close()

@@ -13,7 +13,7 @@ from job_parts import store_at, wait_until
 from models_store.errors import BadInputError
 from trainer.jobs.claims import Claims
 from trainer.jobs.desk import Desk
-from trainer.jobs.queue import JobQueue, open_queue
+from trainer.jobs.queue import JobQueue
 from trainer.jobs.records import Jobs
 from trainer.jobs.rows import succeed
 from trainer.jobs.states import Job, JobLost, JobState, Stage
@@ -30,13 +30,6 @@ def store(tmp_path: Path) -> Iterator[LabelStore]:
     store.create("toys", by="ann")
     yield store
     store.database.close()
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    queue = open_queue(f"sqlite:///{tmp_path / 'queue.db'}")
-    yield queue
-    queue.close()
 
 
 @pytest.fixture
