@@ -18,6 +18,7 @@ CHAMPION, NONE = "champion", "none"
 # Their names, known without loading them: clients share these models.
 Strategy = Literal["coop", "cocoop", "maple", "shared_attention", "shared_separate", "vpt"]
 SEED = 12345
+FEW_IMAGES, FEW_SECONDS, MORE_SECONDS, MOST_SECONDS = 20, 120.0, 2.0, 900.0
 
 
 class HowToTune(BaseModel):
@@ -28,7 +29,13 @@ class HowToTune(BaseModel):
     strategies: tuple[Strategy, ...] | None = Field(
         None, min_length=1, max_length=16, description="Tried in this order; null: a short list by the base."
     )
-    budget_seconds: float = Field(120, gt=0, le=86_400, description="Of training and selection.")
+    budget_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=86_400,
+        description="Of training and selection; null: two minutes for up to 20 images to tune on, and two "
+        "seconds more for each further one, 15 minutes at most.",
+    )
     warm_start: str = Field(
         CHAMPION,
         min_length=1,
@@ -41,6 +48,12 @@ class HowToTune(BaseModel):
     promote: bool = Field(
         True, description="Whether what passes the gate becomes champion without a person's word."
     )
+
+    def budget_for(self, images: int) -> float:
+        """Seconds for so many images to tune on: more labels take longer to be heard."""
+        if self.budget_seconds is not None:
+            return self.budget_seconds
+        return min(FEW_SECONDS + MORE_SECONDS * max(images - FEW_IMAGES, 0), MOST_SECONDS)
 
 
 class Policy(HowToTune):

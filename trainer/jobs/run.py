@@ -145,6 +145,8 @@ class TuningJobs:
     def _tune(self, job: Job, desk: Desk, policy: Policy, revision: str, folder: Path, base: Base) -> str:
         settings = TuneSettings(depth=policy.depth, n=policy.n, seed=policy.seed)
         warm_start = self._warm_start(job, desk, policy, settings, revision, base)
+        rows = manifest(self._store, revision)
+        training = {row["pixels"] for row in rows if row["split"] == Split.TRAIN}
         desk.stage(Stage.TUNING)
         result = tune(
             folder,
@@ -152,7 +154,7 @@ class TuningJobs:
             data_dir=self._data_dir,
             settings=settings,
             strategies=policy.strategies or strategies_to_try(base.vlsm.spec),
-            budget=policy.budget_seconds,
+            budget=policy.budget_for(len(training)),
             warm_start=warm_start,
             name=job.dataset,
             device=base.device,

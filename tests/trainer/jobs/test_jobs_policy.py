@@ -16,13 +16,21 @@ from trainer.jobs.policy import Policy, Strategy, policy_of
 def test_by_default_nothing_starts_by_itself() -> None:
     policy = policy_of({})
     assert (policy.after_labels, policy.schedule, policy.promote) == (None, None, True)
-    assert (policy.strategies, policy.budget_seconds, policy.warm_start) == (None, 120, "champion")
+    assert (policy.strategies, policy.budget_seconds, policy.warm_start) == (None, None, "champion")
     assert (policy.rule.least_gain, policy.rule.confidence, policy.rule.most_class_loss) == (0, 0.9, 0.02)
 
 
 def test_a_request_s_wishes_go_before() -> None:
     policy = policy_of({"budget_seconds": 60, "after_labels": 3}, {"budget_seconds": 9})
     assert (policy.budget_seconds, policy.after_labels) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "seconds"), [(1, 120), (16, 120), (20, 120), (21, 122), (160, 400), (410, 900), (9999, 900)]
+)
+def test_time_grows_with_what_there_is_to_tune_on(images: int, seconds: float) -> None:
+    assert Policy().budget_for(images) == seconds
+    assert Policy(budget_seconds=7).budget_for(images) == 7
 
 
 def test_it_knows_every_strategy() -> None:
