@@ -26,7 +26,7 @@ def test_a_request_s_wishes_go_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "seconds"), [(1, 120), (16, 120), (20, 120), (21, 122), (160, 400), (410, 900), (9999, 900)]
+    ("images", "seconds"), [(1, 100), (16, 100), (20, 100), (21, 102), (160, 380), (420, 900), (9999, 900)]
 )
 def test_time_grows_with_what_there_is_to_tune_on(images: int, seconds: float) -> None:
     assert Policy().budget_for(images) == seconds
