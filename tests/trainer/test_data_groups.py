@@ -55,6 +55,22 @@ class TestReading:
         assert groups_in(folder, "val") == [None, "p2", "p2"]
 
 
+class TestSeveralSides:
+    def test_a_patient_in_two_splits_is_told(self, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=3, val=2)
+        edit_split(folder, "train", lambda e: (e[0].update(group="p1"), e[1].update(group="p2")))
+        edit_split(folder, "val", lambda e: e[1].update(group="p2"))
+        told = [warning for warning in open_dataset(folder).warnings if "groups" in warning]
+        assert len(told) == 1
+        assert told[0].startswith("1 of 2 groups have images in several splits (such as 'p2')")
+
+    def test_nothing_is_told_of_groups_of_one_split(self, tmp_path):
+        folder = write_toy(tmp_path / "toy", train=3, val=2)
+        edit_split(folder, "train", lambda e: e[0].update(group="p1"))
+        edit_split(folder, "val", lambda e: e[1].update(group="p2"))
+        assert not [warning for warning in open_dataset(folder).warnings if "groups" in warning]
+
+
 class TestFaults:
     def test_an_image_of_two_groups(self, tmp_path):
         folder = write_toy(tmp_path / "toy", train=3, val=2)

@@ -13,7 +13,7 @@ from trainer.data.examples import check_one_phrase
 from trainer.data.faults import UnusableDataError
 from trainer.data.folder import choose_layout
 from trainer.data.formats.layout import Found
-from trainer.data.groups import groups_of
+from trainer.data.groups import groups_of, groups_on_several_sides
 from trainer.data.items import LabelledImage
 from trainer.data.leaks import Asked, emptiness_leak, emptiness_warning, label_warning
 from trainer.data.phrases import PhraseRule
@@ -138,7 +138,7 @@ def inspect_dataset(folder: Path, *, format: str | None = None, rule: PhraseRule
     inspection.faults += phrase_faults([item for items in splits.values() for item in items], rule)
     shared, remarks = _duplicates(facts)
     inspection.faults += shared
-    warnings = [*found.remarks, *remarks, *_warnings(inspection, rule)]
+    warnings = [*found.remarks, *remarks, *groups_on_several_sides(splits), *_warnings(inspection, rule)]
     inspection.dataset = Dataset(folder, layout.name, splits, tuple(warnings))
     return inspection
 

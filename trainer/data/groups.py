@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models_store.errors import BadInputError
+from trainer.data.items import LabelledImage
 
 GROUPS_FILE = "groups.csv"
 COLUMNS = ["image", "group"]
@@ -68,6 +69,26 @@ def groups_of(folder: Path, said: Iterable[tuple[Path, str | None]], faults: lis
         except BadInputError as error:
             faults.append(f"{GROUPS_FILE}: {error}")
     return groups
+
+
+def groups_on_several_sides(splits: Mapping[str, Iterable[LabelledImage]]) -> list[str]:
+    """A warning where images of one group are in several splits; empty where there are none.
+
+    Args:
+        splits: The rows of each.
+    """
+    of: dict[str, set[str]] = defaultdict(set)
+    for split, items in splits.items():
+        for item in items:
+            if item.group is not None:
+                of[item.group].add(split)
+    parted = sorted(group for group, sides in of.items() if len(sides) > 1)
+    if not parted:
+        return []
+    return [
+        f"{len(parted)} of {len(of)} groups have images in several splits (such as {parted[0]!r}), so figures "
+        "may be better than on patients that are new: put all images of a group into one split"
+    ]
 
 
 def _named(name: str, found: set[Path]) -> Path:
