@@ -86,8 +86,8 @@ def groups_on_several_sides(splits: Mapping[str, Iterable[LabelledImage]]) -> li
     if not parted:
         return []
     return [
-        f"{len(parted)} of {len(of)} groups have images in several splits (such as {parted[0]!r}), so figures "
-        "may be better than on patients that are new: put all images of a group into one split"
+        f"{len(parted)} of {len(of)} groups have images in several splits (such as {parted[0]!r}), so "
+        "figures may be better than on patients that are new: put all images of a group into one split"
     ]
 
 
