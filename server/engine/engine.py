@@ -199,7 +199,8 @@ class Engine:
             before = time.perf_counter()
             digest = pixel_digest(image) if digests is None else digests[number]
             piece = self._prepared(call, image, digest, phrases, choice)
-            prepared = time.perf_counter() - before
+            # Where waiting begins, so that no time is counted twice.
+            prepared = piece.prepared - before
             waiting.append((image, piece, prepared))
             self._batcher.push(piece)
             self.events.step("prepare", prepared)

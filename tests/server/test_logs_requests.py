@@ -127,7 +127,8 @@ class TestLines:
         assert (line["dataset"], line["checkpoint"], line["strategy"]) == ("busi", "busi/v0001", "coop")
         assert (line["images"], line["phrases"]) == (1, 1)
         assert line["cache"] == {"image": "miss", "text": "miss"}
-        assert line["batch_rows"] == 1
+        # The mask that is made at the start may have shared its batch.
+        assert line["batch_rows"] in (1, 2)
         assert {"image", "text", "mask"} <= set(line["timings_ms"])
         assert line["duration_ms"] >= sum(line["timings_ms"].values()) - 0.1
         assert line["level"] == "info"
