@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write a dataset's accepted labels to a folder that can be read in again."""
     from models_store.errors import UnknownNameError
-    from server.dicom_seg.layout import ALL_WRITERS
+    from server.dicom_seg.labels import ALL_WRITERS
     from trainer.labels.export.writing import export as write
     from trainer.labels.revisions import freeze, revisions
 

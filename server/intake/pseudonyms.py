@@ -11,11 +11,10 @@ from pathlib import Path
 
 from models_store.errors import DamagedError
 from models_store.files import sync_folder
+from server.dicom_uids import uid_of
 
 KEY_BYTES = 32
 KEY_FILE = "pseudonyms.key"
-# UIDs made of UUIDs, PS3.5 B.2: no organisation's root has to be asked for.
-UUID_ROOT = "2.25"
 
 
 class Pseudonyms:
@@ -30,7 +29,7 @@ class Pseudonyms:
 
     def uid(self, original: str) -> str:
         """The UID that stands for another."""
-        return f"{UUID_ROOT}.{int.from_bytes(self._digest('uid', original)[:16], 'big')}"
+        return uid_of(self._digest("uid", original))
 
     def name(self, kind: str, *parts: str) -> str:
         """A short name for a person or a thing of some kind, by what tells it from others."""

@@ -1,35 +1,14 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from checkpoints_cli import Cli
 from serving import publish
-from typer.testing import CliRunner
 
 from models_store.errors import BadInputError, DamagedError, UnknownNameError
-from models_store.registry import CHAMPION, Reference, Registry
+from models_store.registry import CHAMPION, Reference
 from models_store.vlsm import FrozenVLSM
-from server.cli.checkpoints import app
-
-
-class Cli:
-    def __init__(self, data_dir: Path):
-        self.data_dir = data_dir
-        self.registry = Registry(data_dir / "registry")
-
-    def text(self, *arguments: str) -> str:
-        # A wide terminal, so that tables do not cut their cells.
-        result = CliRunner().invoke(
-            app, [*arguments, "--data-dir", str(self.data_dir)], env={"COLUMNS": "300"}
-        )
-        if result.exception is not None:
-            raise result.exception
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.text(*arguments, "--json"))
 
 
 @pytest.fixture

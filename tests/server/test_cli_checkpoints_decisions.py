@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from checkpoints_cli import Cli
 from job_parts import fill, store_at
 from serving import publish
-from typer.testing import CliRunner
 
 from models_store.errors import BadInputError, UnknownNameError
-from models_store.registry import CHAMPION, Registry
+from models_store.registry import CHAMPION
 from models_store.vlsm import FrozenVLSM
-from server.cli.checkpoints import app
 from trainer.jobs.decisions import Decisions
 from trainer.labels.errors import ConflictError, UnknownLabelsError
-
-
-class Cli:
-    """The commands on a data folder."""
-
-    def __init__(self, data_dir: Path):
-        self.data_dir = data_dir
-        self.registry = Registry(data_dir / "registry")
-
-    def text(self, *arguments: str) -> str:
-        result = CliRunner().invoke(
-            app, [*arguments, "--data-dir", str(self.data_dir)], env={"COLUMNS": "300"}
-        )
-        if result.exception is not None:
-            raise result.exception
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.text(*arguments, "--json"))
 
 
 @pytest.fixture

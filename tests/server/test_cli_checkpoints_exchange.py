@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from checkpoints_cli import Cli
 from serving import publish, tree
-from typer.testing import CliRunner
 
 from models_store.errors import BadInputError, DamagedError
-from models_store.registry import Reference, Registry
+from models_store.registry import Reference
 from models_store.vlsm import FrozenVLSM
-from server.cli.checkpoints import app
 from server.engine import Engine
-
-
-class Cli:
-    def __init__(self, data_dir: Path):
-        self.data_dir = data_dir
-        self.registry = Registry(data_dir / "registry")
-
-    def text(self, *arguments: str) -> str:
-        result = CliRunner().invoke(app, [*arguments, "--data-dir", str(self.data_dir)])
-        if result.exception is not None:
-            raise result.exception
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.text(*arguments, "--json"))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from serving import make_app
 from starlette.testclient import TestClient
 
 from models_store.vlsm import FrozenVLSM
-from server.dicom_seg.build import seg_bytes
+from server.dicom_seg.answers import seg_bytes
 from server.intake.pseudonyms import KEY_FILE
 
 SIZE = (33, 40)

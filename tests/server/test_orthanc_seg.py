@@ -15,7 +15,7 @@ from orthanc import missing, running_orthanc
 from pydicom import Dataset, dcmread
 from pydicom.uid import SegmentationStorage
 
-from server.dicom_seg.build import seg_bytes
+from server.dicom_seg.answers import seg_bytes
 
 REASON = missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))

@@ -42,9 +42,10 @@ def move_alias(
     labelled = _labelled(store, reference.dataset) if alias == CHAMPION else None
     if labelled is None:
         return move()
-    return Decisions(labelled, registry).record_move(
+    moved, _ = Decisions(labelled, registry).record_move(
         reference.dataset, move, to=reference.version, kind=Kind.PROMOTED, by=by, reason=reason
     )
+    return moved
 
 
 def roll_back(
@@ -74,9 +75,10 @@ def roll_back(
     labelled = _labelled(store, dataset) if alias == CHAMPION else None
     if labelled is None:
         return move()
-    return Decisions(labelled, registry).record_move(
+    moved, _ = Decisions(labelled, registry).record_move(
         dataset, move, to=None, kind=Kind.ROLLED_BACK, by=by, reason=reason
     )
+    return moved
 
 
 def check_unpinned(store: OpenStore, dataset: str) -> None:

@@ -61,14 +61,16 @@ class Decisions:
         check_signed(by, reason)
         self._registry.folder(reference)
         self._known(reference.dataset, by)
-        with self._store.database.writing() as session:
-            row = dataset_row(session, reference.dataset, lock=True)
-            check_pin(row, reference.version)
-            in_use = self._champion(reference.dataset)
-            if in_use == reference.version:
+
+        def move() -> AliasMove:
+            if self._champion(reference.dataset) == reference.version:
                 raise ConflictError(f"{reference} is the champion already")
-            self._registry.move_alias(reference, CHAMPION, author=by, reason=reason)
-            return _keep(session, row, Kind.PROMOTED, reference.version, in_use, by, reason)
+            return self._registry.move_alias(reference, CHAMPION, author=by, reason=reason)
+
+        _, decision = self.record_move(
+            reference.dataset, move, to=reference.version, kind=Kind.PROMOTED, by=by, reason=reason
+        )
+        return decision
 
     def record_move(
         self,
@@ -79,8 +81,8 @@ class Decisions:
         kind: Kind,
         by: str,
         reason: str,
-    ) -> AliasMove:
-        """Move the champion in any other way, and put that on record.
+    ) -> tuple[AliasMove, Decision]:
+        """Move the champion and put that on record, while nobody else decides.
 
         Args:
             dataset: Whose champion.
@@ -99,8 +101,7 @@ class Decisions:
             row = dataset_row(session, dataset, lock=True)
             check_pin(row, to)
             moved = move()
-            _keep(session, row, kind, moved.version, moved.previous, by, reason)
-            return moved
+            return moved, _keep(session, row, kind, moved.version, moved.previous, by, reason)
 
     def reject(self, reference: Reference, *, by: str, reason: str) -> Decision:
         """Put on record that a version is not to be used.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from trainer.jobs.warm import champion_to_start_from
 from trainer.jobs.watching import told_to, watch_for
 from trainer.labels.new import Split
 from trainer.labels.revisions import freeze, lay_out, manifest
+from trainer.labels.rows import Row
 from trainer.labels.store import LabelStore, dataset_row
 from trainer.labels.tables import RevisionRow
 from trainer.reports.candidate import candidate_files
@@ -144,8 +145,8 @@ class TuningJobs:
 
     def _tune(self, job: Job, desk: Desk, policy: Policy, revision: str, folder: Path, base: Base) -> str:
         settings = TuneSettings(depth=policy.depth, n=policy.n, seed=policy.seed)
-        warm_start = self._warm_start(job, desk, policy, settings, revision, base)
         rows = manifest(self._store, revision)
+        warm_start = self._warm_start(job, desk, policy, settings, rows, base)
         training = {row["pixels"] for row in rows if row["split"] == Split.TRAIN}
         desk.stage(Stage.TUNING)
         result = tune(
@@ -170,13 +171,13 @@ class TuningJobs:
         return version
 
     def _warm_start(
-        self, job: Job, desk: Desk, policy: Policy, settings: TuneSettings, revision: str, base: Base
+        self, job: Job, desk: Desk, policy: Policy, settings: TuneSettings, rows: Sequence[Row], base: Base
     ) -> str | None:
         if policy.warm_start == NONE:
             return None
         if policy.warm_start != CHAMPION:
             return policy.warm_start
-        judging = {row["picture"] for row in manifest(self._store, revision) if row["split"] == Split.VAL}
+        judging = {row["picture"] for row in rows if row["split"] == Split.VAL}
         start, why = champion_to_start_from(self._registry, job.dataset, settings, base.vlsm.spec, judging)
         desk.log(why)
         return start

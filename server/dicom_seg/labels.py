@@ -16,9 +16,9 @@ from models_store.errors import BadInputError
 from models_store.files import write_file
 from server.dicom_seg.codes import LabelCode, code_of
 from server.dicom_seg.writing import PRODUCT, Maker, long_string, segment, written
+from server.dicom_uids import uid_of
 from server.errors import UnmappedLabelError
 from server.images import read_images
-from server.intake.pseudonyms import UUID_ROOT
 from trainer.labels.blobs import BlobStore
 from trainer.labels.export.writing import WRITERS, Writers
 from trainer.labels.rows import Row, file_names, label_of, only_phrase, place, read_mask
@@ -78,6 +78,9 @@ def segmentation(blobs: BlobStore, rows: Sequence[Row]) -> bytes:
         segments.append(described)
     told = [rows[0]["source"], *(part for row in rows for part in (row["mask"], label_of(row)))]
     digest = sha256("\0".join(told).encode()).hexdigest()
+    series, instance = (
+        uid_of(sha256(f"{kind} {digest}".encode()).digest()) for kind in ("series", "instance")
+    )
     return written(
         image,
         [read_mask(blobs, row) for row in rows],
@@ -85,12 +88,8 @@ def segmentation(blobs: BlobStore, rows: Sequence[Row]) -> bytes:
         maker=Maker(model=PRODUCT, serial=digest),
         description=f"{PRODUCT}: {', '.join(labels)}",
         content=CONTENT,
-        uids=(_uid("series", digest), _uid("instance", digest)),
+        uids=(series, instance),
     )
-
-
-def _uid(kind: str, digest: str) -> str:
-    return f"{UUID_ROOT}.{int(sha256(f'{kind} {digest}'.encode()).hexdigest()[:32], 16)}"
 
 
 def _code(label: str) -> LabelCode:
