@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from fastapi import FastAPI
 from PIL import Image
 from pydicom.data import get_testdata_file
+from starlette.testclient import TestClient
 
 from models_store.checkpoints import BaseIdentity, CheckpointConfig, NewCheckpoint, learner_tensors
 from models_store.registry import Reference, Registry
@@ -87,3 +90,13 @@ def tree(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in sorted(folder.rglob("*"))
     }
+
+
+def wait_until_ready(client: TestClient) -> None:
+    """Wait for the first mask, which a service makes for itself."""
+    deadline = threading.Event()
+    for _ in range(600):
+        if client.get("/readyz").status_code == 200:
+            return
+        deadline.wait(0.05)
+    pytest.fail("not ready within 30 seconds")

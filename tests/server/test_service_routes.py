@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import make_app, png
+from serving import make_app, png, wait_until_ready
 from starlette.testclient import TestClient
 
 from models_store.vlsm import FrozenVLSM, TextFeatures, Tokens
@@ -38,15 +38,6 @@ class Held:
         if self.broken:
             raise RuntimeError("weights of the wrong kind")
         return self._vlsm.encode_text(tokens, *prompts)
-
-
-def wait_until_ready(client: TestClient) -> None:
-    deadline = threading.Event()
-    for _ in range(600):
-        if client.get("/readyz").status_code == 200:
-            return
-        deadline.wait(0.05)
-    pytest.fail("not ready within 30 seconds")
 
 
 class TestReadiness:

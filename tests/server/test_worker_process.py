@@ -24,8 +24,10 @@ from server.schemas import JobInfo
 from trainer.jobs.policy import Policy
 
 URL = re.compile(r"TuneVLSeg Studio: (http://\S+)")
-# So long that a job can be caught at work, and so short that nobody waits for it to end.
-LONG = {"budget_seconds": 600, "strategies": ["vpt"]}
+# So long that a job can be caught at work, however slow this process is beside the worker's, and so short
+# that nobody waits for it to end: with so many images training takes ten seconds and more.
+LONG = {"budget_seconds": 600, "strategies": ["vpt"], "n": 32}
+MANY = 400
 SQLITE, SERVERS = "sqlite", "postgresql and redis"
 
 
@@ -126,11 +128,12 @@ def test_from_labels_to_a_champion_that_is_served(service: Service) -> None:
 
 @on(SERVERS)
 def test_cancel_retry_and_a_second_one_that_waits(service: Service, tiny: FrozenVLSM) -> None:
-    fill(service.store)
+    fill(service.store, train=MANY)
     service.begin("worker")
     with answered(service, tiny) as client:
         first = client.jobs.start("toys", author="mk", **LONG)
-        wait_until(lambda: client.jobs.show(first.id).progress.get("part") == "training", "training")
+        # What an epoch left is what it goes on from.
+        wait_until(lambda: client.jobs.show(first.id).progress.get("epoch", 0) >= 1, "an epoch")
         second = client.jobs.start("toys", author="mk", reason="new labels meanwhile")
         assert second.id != first.id
         assert client.jobs.start("toys", author="another").id == second.id
@@ -144,6 +147,9 @@ def test_cancel_retry_and_a_second_one_that_waits(service: Service, tiny: Frozen
             client.jobs.report(first.id)
         again = client.jobs.retry(first.id, author="mk")
         assert (again.state, again.attempt) == ("queued", 0)
+        # From where it was: the same labels, so the same run.
+        said = wait_until(lambda: resumed(client, first), "the run going on where it was")
+        assert "goes on after epoch" in said
         client.jobs.cancel(first.id, author="mk")
         assert end_of(client, first).state == "cancelled"
         with pytest.raises(RefusedError, match="nothing to cancel"):
@@ -172,7 +178,7 @@ def threads_events(client: Client, job: JobInfo) -> list[Any]:
 
 @on(SQLITE)
 def test_a_killed_worker_s_job_goes_on(service: Service, tiny: FrozenVLSM) -> None:
-    fill(service.store)
+    fill(service.store, train=MANY)
     worker = service.begin("worker")
     with answered(service, tiny) as client:
         job = client.jobs.start("toys", author="mk", **LONG)
@@ -192,7 +198,7 @@ def resumed_soon(client: Client, job: JobInfo) -> bool:
 
 @on(SERVERS)
 def test_a_worker_that_is_asked_to_end_hands_its_job_back(service: Service, tiny: FrozenVLSM) -> None:
-    fill(service.store)
+    fill(service.store, train=MANY)
     worker = service.begin("worker")
     with answered(service, tiny) as client:
         job = client.jobs.start("toys", author="mk", **LONG)
