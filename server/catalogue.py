@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from models_store.checkpoints import read_config
+from models_store.checkpoints import read_checkpoint, read_config
 from models_store.errors import StudioError
 from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
 from models_store.vlsm import VLSMSpec
@@ -13,6 +17,10 @@ from server.schemas import CheckpointInfo, DatasetDetail, DatasetInfo, LabelCoun
 from trainer.labels.store import LabelStore
 
 SCALARS = (str, int, float, bool, type(None))
+# Versions whose description is kept.
+MOST_KEPT = 10_000
+# Name, inode, size and time of change of each file.
+FileStates = tuple[tuple[str, int, int, int], ...]
 
 
 def list_datasets(registry: Registry, labels: LabelStore | None = None) -> list[DatasetInfo]:
@@ -32,7 +40,7 @@ def describe_dataset(registry: Registry, name: str, labels: LabelStore | None = 
     Raises:
         UnknownNameError: There is no such dataset.
     """
-    if name not in registry.datasets() and labels is not None:
+    if labels is not None and not registry.has(name):
         nothing: dict[str, Any] = {"champion": None, "candidate": None, "versions": 0}
         return DatasetDetail(name=name, **nothing, labels=[], history=[], labelled=_labelled(labels, name))
     versions, aliases = registry.versions(name), registry.aliases(name)
@@ -83,25 +91,45 @@ def describe_checkpoint(
     registry: Registry, reference: Reference, spec: VLSMSpec | None = None
 ) -> CheckpointInfo:
     """One version, verified; a damaged one is described as far as it can be read."""
-    aliases = registry.aliases(reference.dataset)
-    known: dict[str, Any] = {
-        "reference": str(reference),
-        "dataset": reference.dataset,
-        "version": reference.version,
-        "aliases": sorted(alias for alias, version in aliases.items() if version == reference.version),
-    }
-    fault: str | None = None
+    aliases, folder = registry.aliases(reference.dataset), registry.folder(reference)
+    known, fault = _verified(folder, _files(folder), spec)
+    return CheckpointInfo(
+        reference=str(reference),
+        dataset=reference.dataset,
+        version=reference.version,
+        aliases=sorted(alias for alias, version in aliases.items() if version == reference.version),
+        usable=fault is None,
+        fault=fault,
+        **known,
+    )
+
+
+def _files(folder: Path) -> FileStates:
+    """What changes whenever one of a folder's files does; nothing of a folder that is going away."""
     try:
-        config = read_config(registry.folder(reference))
+        with os.scandir(folder) as entries:
+            states = [(entry.name, entry.stat()) for entry in entries]
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted((name, s.st_ino, s.st_size, s.st_ctime_ns) for name, s in states))
+
+
+# Thousands of versions are listed for a page, and a version is never written again.
+@lru_cache(maxsize=MOST_KEPT)
+def _verified(folder: Path, files: FileStates, spec: VLSMSpec | None) -> tuple[Mapping[str, Any], str | None]:
+    """What the files of a version say, and what is wrong with them."""
+    known: dict[str, Any] = {}
+    try:
+        config = read_config(folder)
         kept = config.model_dump(include={"strategy", "depth", "n", "head", "created", "labels", "threshold"})
         known |= kept | {"base": config.base, "digest": config.pack_digest, "presence": config.presence}
-        checkpoint = registry.read(reference)
+        checkpoint = read_checkpoint(folder)
         known["evaluation"] = headline(checkpoint.evaluation)
         if spec is not None:
             checkpoint.check_base(spec)
     except StudioError as error:
-        fault = str(error)
-    return CheckpointInfo(**known, usable=fault is None, fault=fault)
+        return known, str(error)
+    return known, None
 
 
 def headline(evaluation: dict[str, Any]) -> dict[str, Any]:

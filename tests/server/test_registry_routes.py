@@ -101,6 +101,8 @@ class TestLists:
 
     def test_what_cannot_be_served_is_listed_with_its_fault(self, service: Service, tiny: FrozenVLSM) -> None:
         publish(service.registry, tiny, "other", "vpt")
+        # Listed once before: what was verified then must not hide what happens to it.
+        assert [info["usable"] for info in service.get("/checkpoints")] == [True, True, False]
         (service.registry.folder(Reference("busi", "v0001")) / "README.md").write_text("changed")
         (service.registry.folder(Reference("busi", "v0002")) / "adapter_config.json").unlink()
         changed, gutted, foreign = service.get("/checkpoints")
@@ -112,6 +114,15 @@ class TestLists:
         assert service.vlsm.spec.digest in foreign["fault"]
         assert not any(info["usable"] for info in (changed, gutted, foreign))
         assert service.get("/datasets")[0]["labels"] == ["breast tumour"]
+
+    def test_a_version_is_described_anew_when_its_files_change_back(self, service: Service) -> None:
+        card = service.registry.folder(Reference("busi", "v0001")) / "README.md"
+        content = card.read_bytes()
+        first = service.get("/checkpoints")
+        card.write_bytes(content + b".")
+        assert "README.md has digest" in service.get("/checkpoints")[0]["fault"]
+        card.write_bytes(content)
+        assert service.get("/checkpoints") == first
 
     def test_unknown_datasets(self, service: Service) -> None:
         for url in ("/datasets/nope", "/checkpoints?dataset=nope", "/datasets/..%2Fbusi"):
