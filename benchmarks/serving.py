@@ -20,12 +20,12 @@ from collections.abc import Callable
 import torch
 from serving_bed import CLOCKS, EMBEDDED, MODELS, PUBLISHED, STRATEGIES, WALL, Row, load_model
 from serving_memory import growth, resident
-from serving_speed import cached, concurrent, http, mixed
+from serving_speed import cached, concurrent, http, mixed, passes
 from serving_swaps import swaps
 
 from models_store.vlsm import FrozenVLSM
 
-PARTS = ("mixed", "cached", "http", "concurrent", "swap", "resident", "growth")
+PARTS = ("mixed", "passes", "cached", "http", "concurrent", "swap", "resident", "growth")
 
 
 def parts_of(
@@ -35,6 +35,7 @@ def parts_of(
     a = arguments
     return {
         "mixed": lambda: mixed(vlsm, rounds=a.rounds, rows=a.rows, clock=a.clock),
+        "passes": lambda: passes(vlsm, rounds=a.rounds, rows=a.rows, clock=a.clock),
         "cached": lambda: cached(vlsm, rounds=a.rounds, clock=a.clock),
         "http": lambda: http(vlsm, rounds=a.rounds, clock=a.clock),
         "concurrent": lambda: concurrent(vlsm, rounds=a.rounds, requests=a.requests, clients=a.clients),
@@ -60,12 +61,12 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=MODELS, help="repeat it; default: those in torch")
     parser.add_argument("--part", action="append", choices=PARTS, help="repeat it; default: all")
     parser.add_argument("--threads", type=int, default=None, help="of torch; default: its own choice")
-    parser.add_argument("--rounds", type=int, default=7, help="of mixed, cached, http and concurrent")
+    parser.add_argument("--rounds", type=int, default=7, help="of mixed, passes, cached, http and concurrent")
     parser.add_argument(
         "--clock",
         choices=CLOCKS,
         default=WALL,
-        help="of mixed, cached and http; cpu is the process's own time",
+        help="of mixed, passes, cached and http; cpu is the process's own time",
     )
     parser.add_argument("--rows", type=int, default=16, help="of a batch")
     parser.add_argument("--requests", type=int, default=64, help="of a round of concurrent")

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 
 import httpx
+import torch
 from PIL import Image
 from serving_bed import (
     STRATEGIES,
@@ -88,6 +89,31 @@ def _run_batch(
     forward(pieces)
     for piece in pieces:
         piece.made.result(0)
+
+
+def passes(vlsm: FrozenVLSM, *, rounds: int, rows: int, clock: str) -> list[Row]:
+    """Time of an image's row and of a mask's, by how many share a pass, against one pass for all."""
+    images, phrases = Images(), Phrases()
+    pixels = torch.stack([to_pixels(images(), vlsm.spec) for _ in range(rows)])
+    sizes = [size for size in (1, 2, 4, 8, 16, 32, 64) if size <= rows]
+    with torch.inference_mode():
+        features = vlsm.encode_image(pixels)
+        texts = vlsm.encode_text(vlsm.tokenize([phrases() for _ in range(rows)]))
+
+        def encode(size: int) -> None:
+            for part in pixels.split(size):
+                vlsm.encode_image(part)
+
+        def decode(size: int) -> None:
+            for part in torch.arange(rows).split(size):
+                vlsm.decode(features.select(part), texts.select(part))
+
+        made = []
+        for what, way in (("image", encode), ("mask", decode)):
+            seconds = timed_in_turn({str(size): partial(way, size) for size in sizes}, rounds, clock)
+            shares = ", ".join(f"{size}: {ratio(seconds, str(size), str(sizes[-1])):.2f}" for size in sizes)
+            made.append(Row(f"time per {what} by rows of a pass, of that of {sizes[-1]} rows", "", shares))
+    return made
 
 
 def cached(vlsm: FrozenVLSM, *, rounds: int, clock: str) -> list[Row]:

@@ -16,6 +16,9 @@ from server.engine.pieces import Made, Piece
 from server.engine.results import CacheUse
 from server.engine.stopwatch import Stopwatch
 
+# On a processor larger passes are no faster (benchmarks/serving.py --part passes) and hold more memory.
+CPU_ROWS = 4
+
 
 class ImageKey(NamedTuple):
     """All that an image's features depend on."""
@@ -57,7 +60,8 @@ class Forward:
     ):
         self.vlsm = vlsm
         self.device = torch.device(device)
-        self.most_rows = most_rows
+        # Texts go together, being small; of images and maps, no more than a pass takes.
+        self.pass_rows = min(most_rows, CPU_ROWS) if self.device.type == "cpu" else most_rows
         self.events = events
         self.images: ByteCache[ImageKey, ImageFeatures] = ByteCache(
             kind="image", budget=image_budget, size_of=image_bytes, events=events
@@ -93,7 +97,7 @@ class Forward:
             [pack for pack, _ in rows],
             [image for _, image in rows],
             texts,
-            most=self.most_rows,
+            most=self.pass_rows,
         ).cpu()
         watch.lap("mask")
         steps = watch.seconds()
@@ -127,7 +131,7 @@ class Forward:
         if missing:
             firsts = list(missing.values())
             pixels = [piece.pixels.to(self.device) for piece in firsts if piece.pixels is not None]
-            encoded = encode_images(self.vlsm, pixels, [piece.pack for piece in firsts], most=self.most_rows)
+            encoded = encode_images(self.vlsm, pixels, [piece.pack for piece in firsts], most=self.pass_rows)
             for (key, _), features in zip(missing, encoded, strict=True):
                 kept = features.map(own_memory)
                 if key not in found or kept.pooled is not None:
