@@ -12,6 +12,7 @@ from pathlib import Path
 
 from serving_bed import SIDE, STRATEGIES, Images, Row, bench_serve, engine_on, load_model, publish, server_on
 
+from models_store.allocation import share_heaps
 from models_store.registry import Registry
 
 # Memory is looked at after each tenth of the requests.
@@ -104,6 +105,8 @@ def _load(url: str, requests: int, repeat: float, seed: int) -> tuple[int, int]:
 
 
 def _serve(model: str, place: str, threads: int | None, pipe: Connection) -> None:
+    # As `tunevlseg serve` does.
+    share_heaps()
     vlsm = load_model(model, threads)
     budgets = {"image_cache_bytes": 64 * 1024**2, "text_cache_bytes": 1024**2, "kept_packs": 8}
     with server_on(vlsm, Path(place), **budgets) as (url, _, _):

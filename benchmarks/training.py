@@ -28,6 +28,7 @@ from against_transformers import published_config
 from PIL import Image
 from transformers import CLIPSegForImageSegmentation
 
+from models_store.allocation import keep_freed_memory
 from models_store.bases import load_base
 from models_store.clipseg.folder import read_spec
 from models_store.clipseg.model import FrozenCLIPSeg
@@ -37,7 +38,6 @@ from models_store.packs import decode_pack, encode_phrases
 from models_store.strategies import make_learner
 from models_store.strategies.learner import PromptLearner
 from models_store.vlsm import FrozenVLSM, Tokens
-from trainer.allocation import keep_freed_memory
 from trainer.tuning.data import TuningData, load_tuning_data
 from trainer.tuning.learners import build_learner
 from trainer.tuning.loop import TuningRun

@@ -12,12 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from platformdirs import user_data_dir
 
+from models_store.allocation import keep_freed_memory
 from models_store.bases import load_base
 from models_store.errors import BadInputError, UnknownNameError
 from models_store.heads import HeadMode
 from models_store.registry import CHAMPION, Registry
 from models_store.vlsm import FrozenVLSM
-from trainer.allocation import keep_freed_memory
 from trainer.feature_cache import GIGABYTE, CacheBudget
 from trainer.jobs.aliases import check_unpinned, move_alias
 from trainer.labels.blobs import BlobStore

@@ -75,11 +75,11 @@ def benchmark(
     import torch
     from rich.console import Console
 
+    from models_store.allocation import keep_freed_memory
     from models_store.bases import load_base
     from server.cli.benchmark_progress import BenchmarkProgress
     from server.cli.common import pick_device
     from server.settings import read_settings
-    from trainer.allocation import keep_freed_memory
     from trainer.benchmark.plan import Protocol, parse_baselines, parse_combinations, plan_cells, split_names
     from trainer.benchmark.run import Benchmark
     from trainer.benchmark.store import CellStore

@@ -35,7 +35,7 @@ def pretrain(
     import torch
     from rich.console import Console
 
-    from trainer.allocation import keep_freed_memory
+    from models_store.allocation import keep_freed_memory
     from trainer.pretrain.recipe import find_recipe, read_recipe
     from trainer.pretrain.report import judge_and_describe
     from trainer.pretrain.session import run_pretraining

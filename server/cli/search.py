@@ -38,9 +38,9 @@ def search(
     """
     from rich.console import Console
 
+    from models_store.allocation import keep_freed_memory
     from server.cli.common import open_base
     from server.settings import read_settings
-    from trainer.allocation import keep_freed_memory
     from trainer.search.study import SearchResult
     from trainer.search.study import search as run
     from trainer.tuning.devices import fabric_on

@@ -64,6 +64,7 @@ def serve(
 
     import uvicorn
 
+    from models_store.allocation import share_heaps
     from server.app import create_app
     from server.cli.common import build_engine
     from server.cli.worker_child import worker_child
@@ -74,6 +75,7 @@ def serve(
     settings = read_settings(
         host=host, port=port, data_dir=data_dir, base=base, device=device, backend=backend, worker=worker
     )
+    share_heaps()
     configure_logging(settings.log_format, settings.log_level)
     # The port first: it is cheap to find taken, and loading a model is not.
     listener = bind(settings)

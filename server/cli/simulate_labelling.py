@@ -56,6 +56,7 @@ def simulate_labelling(
 
     import torch
 
+    from models_store.allocation import keep_freed_memory
     from models_store.bases import load_base
     from models_store.errors import BadInputError
     from server.cli.common import pick_device
@@ -63,7 +64,6 @@ def simulate_labelling(
     from trainer.acquisition.simulation.plan import Protocol
     from trainer.acquisition.simulation.study import simulate
     from trainer.acquisition.simulation.table import MARKDOWN
-    from trainer.allocation import keep_freed_memory
     from trainer.benchmark.plan import split_names
 
     try:

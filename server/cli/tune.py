@@ -178,12 +178,12 @@ def tune(
 
     from rich.console import Console
 
+    from models_store.allocation import keep_freed_memory
     from models_store.heads import HeadMode
     from server.cli.checkpoint_parts import labels_at, registry_at
     from server.cli.common import open_base
     from server.cli.tune_progress import TuneProgress
     from server.settings import read_settings
-    from trainer.allocation import keep_freed_memory
     from trainer.auto.strategies import strategies_to_try
     from trainer.feature_cache import GIGABYTE, CacheBudget
     from trainer.jobs.aliases import check_unpinned, move_alias

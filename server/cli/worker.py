@@ -112,8 +112,8 @@ def base_loader(settings: Settings) -> Callable[[], LoadedBase]:
     """Loads the base model when the first job needs it."""
 
     def load() -> LoadedBase:
+        from models_store.allocation import keep_freed_memory
         from server.cli.common import open_base
-        from trainer.allocation import keep_freed_memory
         from trainer.jobs.run import Base as LoadedBase
 
         keep_freed_memory()
