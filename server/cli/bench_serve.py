@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from server.load.outcomes import Report
+    from server.load.pictures import Pictures
 
 PHRASES = ["tumour", "liver", "polyp", "left lung", "optic disc", "skin lesion", "heart", "instrument"]
 DEFAULT_SECONDS = 10.0
@@ -96,7 +97,11 @@ def bench_serve(
         raise BadInputError("--random-checkpoints is for a server that is started here; leave --url out")
     if requests is None and seconds is None:
         seconds = DEFAULT_SECONDS
-    pictures = SyntheticPictures(image_side, seed) if images is None else FolderPictures(images)
+    if images is None:
+        ahead = 0 if requests is None else warm_up + requests
+        pictures: Pictures = SyntheticPictures(image_side, seed, ahead)
+    else:
+        pictures = FolderPictures(images)
     options = {"--data-dir": data_dir, "--base": base, "--device": device}
     given = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
     with _server(url, given, base, random_checkpoints) as address:

@@ -69,12 +69,10 @@ class LoadClient:
             content: Its image, as :meth:`prepare` gives it.
             due: When it should have been sent, by the event loop's clock.
         """
+        failure: str | None
         cache: dict[str, str] = {}
         try:
-            answer = await self._post(shot, content)
-            failure = _failure(answer, shot)
-            if failure is None:
-                cache = answer.json().get("cache", {})
+            failure, cache = _judged(await self._post(shot, content), shot)
         except httpx.TimeoutException:
             failure = TIMEOUT
         except httpx.HTTPError:
@@ -146,19 +144,19 @@ def _problem(answer: httpx.Response) -> str:
         return f"status {answer.status_code}"
 
 
-def _failure(answer: httpx.Response, shot: Shot) -> str | None:
-    """What is wrong with an answer; None where nothing is."""
+def _judged(answer: httpx.Response, shot: Shot) -> tuple[str | None, dict[str, str]]:
+    """What is wrong with an answer, None where nothing is; and what of it was found in caches."""
     if answer.status_code != 200:
-        return _problem(answer)
+        return _problem(answer), {}
     try:
         body = answer.json()
         phrases = [mask["prompt"] for mask in body["masks"]]
         used, dataset = body["versions"]["checkpoint"], body["versions"]["dataset"]
         version = None if used is None else used["version"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return WRONG
+        return WRONG, {}
     asked = shot.reference or ""
     wanted = asked.partition("/")[0].partition("@")[0] or None
     named = asked.partition("/")[2] or version
     right = phrases == list(shot.phrases) and (dataset, version) == (wanted, named)
-    return None if right else WRONG
+    return (None, body.get("cache", {})) if right else (WRONG, {})

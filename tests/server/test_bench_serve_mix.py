@@ -79,6 +79,18 @@ class TestPictures:
         assert max(map(len, files)) - min(map(len, files)) < 60
         assert made.content(1) == files[1]
 
+    def test_those_drawn_ahead_are_those_drawn_later(self) -> None:
+        ahead, later = SyntheticPictures(64, 3, ahead=2), SyntheticPictures(64, 3)
+        assert [ahead.content(n) for n in (0, 1, 2)] == [later.content(n) for n in (0, 1, 2)]
+        assert ahead.content(1) is ahead.content(1)
+        assert ahead.content(2) is not ahead.content(2)
+
+    def test_what_is_drawn_ahead_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("server.load.pictures.AHEAD_BYTES", 1)
+        made = SyntheticPictures(64, ahead=10**9)
+        assert made.content(0) is made.content(0)
+        assert made.content(1) is not made.content(1)
+
     def test_a_folder_without_hidden_and_other_files(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
         for name in ("b.png", "sub/a.JPG", "IM0001", ".hidden.png", "notes.txt"):
