@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models_store.checkpoints import read_checkpoint, read_config
-from models_store.errors import StudioError
+from models_store.checkpoints import CheckpointConfig, read_checkpoint, read_config
+from models_store.errors import MismatchError, StudioError
 from models_store.registry import CANDIDATE, CHAMPION, Reference, Registry
 from models_store.vlsm import VLSMSpec
 from server.schemas import CheckpointInfo, DatasetDetail, DatasetInfo, LabelCountsInfo
@@ -92,7 +92,10 @@ def describe_checkpoint(
 ) -> CheckpointInfo:
     """One version, verified; a damaged one is described as far as it can be read."""
     aliases, folder = registry.aliases(reference.dataset), registry.folder(reference)
-    known, fault = _verified(folder, _files(folder), spec)
+    try:
+        known, fault = _verified(folder, _files(folder), spec)
+    except StudioError as error:
+        known, fault = _readable(folder), str(error)
     return CheckpointInfo(
         reference=str(reference),
         dataset=reference.dataset,
@@ -114,22 +117,32 @@ def _files(folder: Path) -> FileStates:
     return tuple(sorted((name, s.st_ino, s.st_size, s.st_ctime_ns) for name, s in states))
 
 
-# Thousands of versions are listed for a page, and a version is never written again.
+# Thousands of versions are listed for a page, and a version is never written again. What cannot be read
+# now raises and is not kept: it may be readable again without a change to its files.
 @lru_cache(maxsize=MOST_KEPT)
 def _verified(folder: Path, files: FileStates, spec: VLSMSpec | None) -> tuple[Mapping[str, Any], str | None]:
-    """What the files of a version say, and what is wrong with them."""
-    known: dict[str, Any] = {}
+    """What a version says that verified, and why the base cannot serve it, if so."""
+    checkpoint = read_checkpoint(folder)
+    known = _told(checkpoint.config) | {"evaluation": headline(checkpoint.evaluation)}
     try:
-        config = read_config(folder)
-        kept = config.model_dump(include={"strategy", "depth", "n", "head", "created", "labels", "threshold"})
-        known |= kept | {"base": config.base, "digest": config.pack_digest, "presence": config.presence}
-        checkpoint = read_checkpoint(folder)
-        known["evaluation"] = headline(checkpoint.evaluation)
         if spec is not None:
             checkpoint.check_base(spec)
-    except StudioError as error:
+    except MismatchError as error:
         return known, str(error)
     return known, None
+
+
+def _readable(folder: Path) -> Mapping[str, Any]:
+    """What a damaged version still says."""
+    try:
+        return _told(read_config(folder))
+    except StudioError:
+        return {}
+
+
+def _told(config: CheckpointConfig) -> dict[str, Any]:
+    kept = config.model_dump(include={"strategy", "depth", "n", "head", "created", "labels", "threshold"})
+    return kept | {"base": config.base, "digest": config.pack_digest, "presence": config.presence}
 
 
 def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
