@@ -32,7 +32,10 @@ ROUNDS = int(os.environ.get("TUNEVLSEG_FAULT_ROUNDS", "6"))
 SEED = int(os.environ.get("TUNEVLSEG_FAULT_SEED", "7"))
 VICTIMS = (("worker",), ("server",), ("worker", "server"))
 # Where a job is when the blow falls; "any" is wherever it happens to be.
-MOMENTS = ("queued", "preparing", "tuning", "judging", "reporting", "ended", "any")
+AT_WORK = ("preparing", "tuning", "judging", "reporting")
+MOMENTS = ("queued", *AT_WORK, "ended", "any")
+# Six blows may well fall on two stages: where they fall depends on how fast the machine is.
+MANY_ROUNDS = 20
 # A moment that does not come is not waited for for long, and the blow falls so long after it.
 MOMENT_SECONDS, LATER_SECONDS = 6.0, 0.25
 STALE_SECONDS = 3.0
@@ -168,8 +171,9 @@ def test_kills_at_random_moments(trial: Trial) -> None:
     answer = trial.post("/segment", files=image, data={"prompt": "bright half", "dataset": "toys"})
     assert answer is not None
     assert answer.json()["versions"]["checkpoint"]["version"] == champion
-    # That blows fell on jobs at work, and not only between them.
-    assert ROUNDS < 5 or len(struck) >= 3, struck
+    # That blows fell on jobs at work, and not only between them; over many rounds, at various stages.
+    assert struck.keys() & set(AT_WORK), struck
+    assert ROUNDS < MANY_ROUNDS or len(struck) >= 3, struck
 
 
 def keep_sending(trial: Trial, until: Event) -> None:
