@@ -1,12 +1,16 @@
 """Backends against transformers' own forward, and 8-bit masks against those in single precision.
 
     python benchmarks/backends.py speed [--threads 1] [--clock cpu] [--rounds 5] [--embedded]
+    python benchmarks/backends.py operators [--rounds 5]
     python benchmarks/backends.py dice FOLDER_OF_DATASETS [--images 150]
 
 ``speed``: CLIPSeg rd64 (ViT-B/16, 352 px) with random weights; a cold request is an image and a
 phrase, from tokens to logits. Every round times every way once, in turn. ``--clock cpu`` counts the
 process's processor time, which other processes on a busy machine disturb less than the wall's; with
 several threads it adds theirs up, so take ``wall`` there.
+
+``operators``: where the image graph's time goes in ONNX Runtime, by its own profile, at that size and
+on one thread.
 
 ``dice``: the embedded model over images and phrases of the validation splits of datasets in the
 benchmark's layout, evenly from all; prints what `models_store/embedded/int8_dice.json` holds.
@@ -19,6 +23,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import zip_longest
@@ -37,6 +42,9 @@ from transformers import CLIPSegForImageSegmentation
 
 from models_store.backends.building import open_graphs
 from models_store.backends.gate import measure_dice
+from models_store.backends.graphs import IMAGE
+from models_store.backends.places import graphs_folder
+from models_store.backends.sessions import CPU
 from models_store.bases import load_base
 from models_store.clipseg.folder import read_spec
 from models_store.clipseg.model import FrozenCLIPSeg
@@ -107,6 +115,36 @@ def speed(*, rounds: int, clock: str, threads: int, embedded: bool, cache: Path)
         print(f"| {name} | {medians:.2f} | {min(seconds[first]) / min(values):.2f} |")
 
 
+def operators(rounds: int, cache: Path) -> None:
+    """Print the milliseconds of each kind of operator in the image graph, without prompts."""
+    _, base = published()
+    side, levels, width = base.spec.image_size, base.spec.vision_layers, base.spec.vision_width
+    inputs = {
+        "pixels": np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32),
+        "prompts": np.zeros((1, levels, 0, width), np.float32),
+        "own": np.zeros((1, levels), bool),
+    }
+    for precision in ("fp32", "int8"):
+        open_graphs(cache, base, precision, threads=1)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.enable_profiling = 1, True
+        options.profile_file_prefix = str(cache / precision)
+        path = graphs_folder(cache, base, precision) / f"{IMAGE}.onnx"
+        session = onnxruntime.InferenceSession(str(path), options, providers=[CPU])
+        for _ in range(rounds):
+            session.run(None, inputs)
+        spent: Counter[str] = Counter()
+        for event in json.loads(Path(session.end_profiling()).read_text()):
+            if event["name"].endswith("_kernel_time"):
+                spent[event["args"]["op_name"]] += event["dur"]
+        whole = spent.total()
+        print(
+            f"\n{precision}: {whole / rounds / 1000:.0f} ms\n\n| operator | ms | share |\n| --- | --- | --- |"
+        )
+        for name, duration in spent.most_common(6):
+            print(f"| {name} | {duration / rounds / 1000:.1f} | {duration / whole:.2f} |")
+
+
 def samples(folder: Path, most: int) -> Iterator[tuple[NDArray[np.uint8], str]]:
     """Images and phrases of all datasets, evenly."""
     lists = []
@@ -142,6 +180,8 @@ def main() -> None:
     timed.add_argument("--threads", type=int, default=1)
     timed.add_argument("--clock", choices=CLOCKS, default="cpu")
     timed.add_argument("--embedded", action="store_true")
+    profiled = commands.add_parser("operators")
+    profiled.add_argument("--rounds", type=int, default=5)
     compared = commands.add_parser("dice")
     compared.add_argument("folder", type=Path)
     compared.add_argument("--images", type=int, default=150)
@@ -150,6 +190,8 @@ def main() -> None:
         cache = arguments.cache or Path(scratch)
         if arguments.command == "dice":
             dice(arguments.folder, arguments.images, cache)
+        elif arguments.command == "operators":
+            operators(arguments.rounds, cache)
         else:
             speed(
                 rounds=arguments.rounds,
